@@ -1,0 +1,130 @@
+"""Ensembles of arrays: greedy selection with sorted initialisation, and linear stacking.
+
+Source: Caruana, Niculescu-Mizil, Crew & Ksikes (2004), Ensemble selection from libraries of models, ICML.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from automl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def greedy_arrays(
+    predictions: Sequence[np.ndarray],
+    loss: Callable[[np.ndarray], float],
+    *,
+    rounds: int = 15,
+    start_within: float = 0.05,
+    start_at_most: int = 5,
+) -> np.ndarray:
+    """Weights of an ensemble of predictions, chosen greedily with replacement.
+
+    Starts from the best few models (at most `start_at_most`, with a loss within `start_within` of the best one's; of
+    these as many as score best together), then adds the model that helps most, as long as one does.
+
+    Parameters
+    ----------
+    predictions : arrays of one shape. loss : of such an array, lower is better; NaN = unusable.
+    rounds : most models added.
+
+    Returns
+    -------
+    shape [len(predictions)], >= 0, sum 1. Ties prefer models already chosen, then earlier ones; the loss is never
+    above the best single model's.
+
+    Raises
+    ------
+    ConfigError : there is no prediction with a usable loss.
+
+    Examples
+    --------
+    >>> truth = np.array([1.0, 2.0, 3.0])
+    >>> low, high, far = truth - 1, truth + 1, truth + 9
+    >>> greedy_arrays([low, high, far], lambda p: float(np.abs(p - truth).mean())).tolist()
+    [0.5, 0.5, 0.0]
+    """
+    single = np.array([loss(p) for p in predictions], dtype=float)
+    if not np.isfinite(single).any():
+        raise ConfigError(f"none of {len(single)} models has a usable loss, so there is nothing to combine.")
+    single = np.where(np.isfinite(single), single, math.inf)
+    counts, total, best = _start(predictions, loss, single, start_within, start_at_most)
+    for _ in range(rounds):
+        size = counts.sum() + 1
+        tried = [
+            (loss((total + p) / size) if math.isfinite(s) else math.inf)
+            for p, s in zip(predictions, single, strict=True)
+        ]
+        scores = np.where(np.isfinite(tried), tried, math.inf)
+        choice = min(range(len(scores)), key=lambda i: (scores[i], counts[i] == 0, i))
+        if not scores[choice] < best:
+            break
+        best = float(scores[choice])
+        counts[choice] += 1
+        total = total + predictions[choice]
+    return counts / counts.sum()
+
+
+def _start(
+    predictions: Sequence[np.ndarray],
+    loss: Callable[[np.ndarray], float],
+    single: np.ndarray,
+    within: float,
+    at_most: int,
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Counts, summed predictions and loss of the best prefix of the best models."""
+    order = np.argsort(single, kind="stable")
+    limit = single[order[0]] + within * abs(single[order[0]])
+    top = [i for i in order[:at_most] if single[i] <= limit]
+    total = np.zeros_like(predictions[top[0]], dtype=float)
+    best, length, chosen = math.inf, 0, total
+    for k, i in enumerate(top, 1):
+        total = total + predictions[i]
+        score = loss(total / k)
+        if score < best:
+            best, length, chosen = float(score), k, total
+    counts = np.zeros(len(predictions))
+    counts[top[:length]] = 1
+    return counts, chosen, best
+
+
+def combine(predictions: Sequence[np.ndarray], weights: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Weighted sum of predictions; those of weight zero are never touched (they may be missing or NaN).
+
+    Examples
+    --------
+    >>> combine([np.array([1.0]), np.array([np.nan]), np.array([3.0])], [0.5, 0.0, 0.5]).tolist()
+    [2.0]
+    """
+    used = [(p, w) for p, w in zip(predictions, weights, strict=True) if w]
+    if not used:
+        raise ConfigError("an ensemble needs at least one weight that is not zero.")
+    return np.sum([w * p for p, w in used], axis=0)
+
+
+def stack(predictions: np.ndarray, truth: np.ndarray, *, folds: int = 5, seed: int = 0) -> np.ndarray:
+    """Weights of a linear stack: elastic net without intercept, weights >= 0, penalty by cross-validation.
+
+    Parameters
+    ----------
+    predictions : shape [samples, models], out-of-sample. truth : shape [samples], on the same scale.
+
+    Returns
+    -------
+    shape [models]; they need not sum to 1. All weight on the model with the least squared error where the penalty
+    removes every one.
+    """
+    from sklearn.linear_model import ElasticNetCV
+
+    net = ElasticNetCV(positive=True, fit_intercept=False, l1_ratio=0.5, cv=folds, random_state=seed)
+    weights = np.asarray(net.fit(predictions, truth).coef_, dtype=float)
+    if not (weights > 0).any():
+        weights = np.zeros(predictions.shape[1])
+        weights[np.square(predictions - truth[:, None]).mean(axis=0).argmin()] = 1.0
+    return weights

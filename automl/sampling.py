@@ -1,0 +1,218 @@
+"""What to try next: the portfolio in its order, then TPE over candidates and their conditional spaces.
+
+What is asked for trial n depends on the seed, on n and on trials 0..n-window alone, never on timing: a run with more
+workers, and a run taken up again, ask the same.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from automl.candidates import Candidate, Choice, Dimension, Float, Int, JsonScalar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from automl.runs import TrialRecord
+
+_STARTUP = 10
+"""Completed trials before TPE takes over from random draws (Optuna's own default)."""
+
+_GUIDED, _RANDOM = 8, 40
+"""Draws from TPE, then at random, before the space counts as exhausted because each was tried already."""
+
+_WHICH = "candidate"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What to evaluate; `portfolio` trials are never pruned."""
+
+    candidate: Candidate
+    params: Mapping[str, JsonScalar]
+    portfolio: bool
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Keep Optuna's own log handler silent, and leave its level as the user set it."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def keyed(candidates: Sequence[Candidate]) -> dict[str, Candidate]:
+    """Candidates by a unique readable key: the learner's name, numbered where several share it."""
+    counts: Counter[str] = Counter()
+    keys = {}
+    for candidate in candidates:
+        counts[candidate.learner] += 1
+        n = counts[candidate.learner]
+        keys[candidate.learner if n == 1 else f"{candidate.learner}#{n}"] = candidate
+    return keys
+
+
+def same_params(params: Mapping[str, JsonScalar]) -> str:
+    """Text that is equal for equal parameters."""
+    return json.dumps(dict(params), sort_keys=True)
+
+
+class Sampler:
+    """Proposes trials. Feed it the trials that were told, in order, then ask.
+
+    Parameters
+    ----------
+    candidates : the portfolio, best guesses first, and the spaces to search later.
+    seed : of the run. queue : portfolio entries still to be tried. first : number of the trial that gets the first.
+    """
+
+    def __init__(self, candidates: Sequence[Candidate], *, seed: int, queue: Sequence[Candidate], first: int) -> None:
+        self._keys = keyed(candidates)
+        self._names = {candidate: key for key, candidate in self._keys.items()}
+        self._seed = seed
+        self._queue = list(queue)
+        self._first = first
+        self._history: list[tuple[TrialRecord, float]] = []
+        self._seen: set[tuple[Candidate, str]] = set()
+        self._failed: set[Candidate] = set()
+        self._storage: tuple[tuple[str, ...], Any] | None = None
+
+    def feed(self, record: TrialRecord, loss: float) -> None:
+        """Add a told trial; loss is lower-is-better, NaN when there is none."""
+        self._history.append((record, loss))
+        in_portfolio = same_params(record.params) == same_params(record.candidate.values())
+        if in_portfolio and record.status in {"failed", "timeout"}:
+            self._failed.add(record.candidate)
+        if self._storage is not None:
+            self._add(self._storage[1], self._storage[0], record, loss)
+
+    def note(self, candidate: Candidate, params: Mapping[str, JsonScalar]) -> None:
+        """Remember that these were asked, so that they are not asked again."""
+        self._seen.add((candidate, same_params(params)))
+
+    def ask(self, number: int) -> Proposal | None:
+        """Return what trial `number` is to be; None when there is nothing left that was not tried."""
+        place = number - self._first
+        if place < len(self._queue):
+            candidate = self._queue[place]
+            return Proposal(candidate, candidate.values(), portfolio=True)
+        open_keys = tuple(k for k, c in self._keys.items() if c.space and c not in self._failed)
+        if not open_keys:
+            return None
+        with quiet_optuna():
+            storage = self._mirror(open_keys)
+            for attempt in range(_GUIDED + _RANDOM):
+                candidate, params = self._draw(storage, open_keys, number, attempt)
+                if (candidate, same_params(params)) not in self._seen:
+                    return Proposal(candidate, params, portfolio=False)
+        return None
+
+    def _draw(
+        self, storage: Any, open_keys: tuple[str, ...], number: int, attempt: int
+    ) -> tuple[Candidate, dict[str, JsonScalar]]:
+        import numpy as np
+        import optuna
+
+        seed = int(np.random.SeedSequence([self._seed, number, attempt]).generate_state(1)[0])
+        sampler: Any
+        if attempt < _GUIDED:
+            sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP, constant_liar=False)
+        else:
+            sampler = optuna.samplers.RandomSampler(seed=seed)
+        study = optuna.load_study(study_name="mirror", storage=storage, sampler=sampler)
+        trial = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
+        trial.number = number
+
+        def sample(name: str, dimension: Dimension) -> Any:
+            if isinstance(dimension, Int | Float) and dimension.low == dimension.high:
+                return dimension.low
+            return sampler.sample_independent(study, trial, name, distribution(dimension))
+
+        key = str(sample(_WHICH, Choice(open_keys)))
+        candidate = self._keys[key]
+        drawn = {name: sample(f"{key}.{name}", dimension) for name, dimension in candidate.space}
+        return candidate, candidate.values() | {n: _plain(v, dict(candidate.space)[n]) for n, v in drawn.items()}
+
+    def _mirror(self, open_keys: tuple[str, ...]) -> Any:
+        """Optuna storage in memory that holds the told trials of these candidates and nothing else."""
+        if self._storage is None or self._storage[0] != open_keys:
+            import optuna
+
+            storage = optuna.storages.InMemoryStorage()
+            optuna.create_study(study_name="mirror", storage=storage, direction="minimize")
+            for record, loss in self._history:
+                self._add(storage, open_keys, record, loss)
+            self._storage = (open_keys, storage)
+        return self._storage[1]
+
+    def _add(self, storage: Any, open_keys: tuple[str, ...], record: TrialRecord, loss: float) -> None:
+        import optuna
+
+        key = self._names.get(record.candidate)
+        pruned = record.status == "pruned"
+        if key not in open_keys or not (pruned or (record.usable and math.isfinite(loss))):
+            return
+        params: dict[str, Any] = {_WHICH: key}
+        spaces = {_WHICH: distribution(Choice(open_keys))}
+        for name, dimension in record.candidate.space:
+            if name in record.params and contains(dimension, record.params[name]):
+                params[f"{key}.{name}"] = record.params[name]
+                spaces[f"{key}.{name}"] = distribution(dimension)
+        states = optuna.trial.TrialState
+        frozen = optuna.trial.create_trial(
+            state=states.PRUNED if pruned else states.COMPLETE,
+            value=None if pruned else loss,
+            params=params,
+            distributions=spaces,
+            intermediate_values={k: v for k, v in record.reported.items() if math.isfinite(v)},
+        )
+        study = optuna.load_study(study_name="mirror", storage=storage)
+        with quiet_optuna():
+            study.add_trial(frozen)
+
+
+def distribution(dimension: Dimension) -> Any:
+    """Optuna's distribution of a dimension."""
+    import optuna
+
+    if isinstance(dimension, Choice):
+        return optuna.distributions.CategoricalDistribution(dimension.options)
+    if isinstance(dimension, Int):
+        return optuna.distributions.IntDistribution(dimension.low, dimension.high, log=dimension.log)
+    return optuna.distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+
+
+def contains(dimension: Dimension, value: JsonScalar) -> bool:
+    """Whether a value lies in a dimension.
+
+    Examples
+    --------
+    >>> contains(Int(1, 3), 3), contains(Int(1, 3), 2.5), contains(Choice(("a", None)), None)
+    (True, False, True)
+    """
+    if isinstance(dimension, Choice):
+        return value in dimension.options
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    whole = isinstance(dimension, Float) or float(value).is_integer()
+    return whole and dimension.low <= value <= dimension.high
+
+
+def _plain(value: Any, dimension: Dimension) -> JsonScalar:
+    """A plain Python value, so that parameters read back from JSON are the same."""
+    if isinstance(dimension, Int):
+        return int(value)
+    if isinstance(dimension, Float):
+        return float(value)
+    scalar: JsonScalar = value
+    return scalar

@@ -1,0 +1,146 @@
+"""From trials to a model: names, ensemble weights, intervals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from automl.ensemble import greedy_arrays, stack
+from automl.runs import model_names
+from forecasting.intervals import Conformal, fading, fit_stretch
+from forecasting.learners.base import LEARNERS
+from forecasting.metrics import find_metric
+from forecasting.model import Entry, ForecastModel, Member
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from automl.runs import TrialRecord
+    from automl.trial import State
+    from forecasting.task import ForecastTask
+
+_MOST_MEMBERS_CONSIDERED = 30
+VOTING, STACKING = "VotingEnsemble", "StackEnsemble"
+
+
+def usable(records: Sequence[TrialRecord], metric: str) -> list[TrialRecord]:
+    """Completed trials with a finite score, best first; ties go to the earlier one."""
+    loss = find_metric(metric).loss
+    good = [r for r in records if r.usable and np.isfinite(r.scores.get(metric, np.nan))]
+    return sorted(good, key=lambda r: (loss(r.scores[metric]), r.number))
+
+
+class Assembly:
+    """Chooses weights and builds the model's entries from the trials of one run.
+
+    Parameters
+    ----------
+    task : the task they were evaluated on. records : its trials. metric : name of the metric to choose by.
+    """
+
+    def __init__(self, task: ForecastTask, records: Sequence[TrialRecord], metric: str) -> None:
+        self.task = task
+        self.metric = find_metric(metric)
+        self.records = usable(records, metric)
+        self.names = model_names(records)
+        self._by_number = {r.number: r for r in records}
+        self._channels: dict[int, np.ndarray] = {}
+        self._intervals: dict[int, Conformal] = {}
+
+    def channels(self, record: TrialRecord) -> np.ndarray:
+        """Out-of-sample forecasts of a trial, [windows, n, h, 1 + levels]."""
+        if record.number not in self._channels:
+            self._channels[record.number] = np.array(record.predictions()["channels"])
+        return self._channels[record.number]
+
+    def vote(self, rounds: int) -> dict[int, float]:
+        """Greedy weights by trial number; a single model gets weight 1."""
+        pool = [r for r in self.records if "degraded" not in r.info] or self.records
+        pool = [r for r in pool if r.info["windows"] == len(self.task.cuts)][:_MOST_MEMBERS_CONSIDERED]
+        arrays = [self.channels(r) for r in pool]
+        weights = greedy_arrays(arrays, self._loss, rounds=rounds)
+        return {r.number: float(w) for r, w in zip(pool, weights, strict=True) if w > 0}
+
+    def stack(self) -> dict[int, float]:
+        """Linear stacking: non-negative elastic-net weights of the best trials' points, on each series' scale."""
+        pool = [r for r in self.records if r.info["windows"] == len(self.task.cuts)][:10]
+        truth = self.task.truth()
+        scale = np.where(np.isfinite(truth.mae_scale), truth.mae_scale, 1.0)[:, None]
+        mask = truth.mask & np.isfinite(truth.mae_scale)[:, None]
+        flat = [self.channels(r)[..., 0].reshape(truth.y.shape) for r in pool]
+        x = np.stack([(f / scale)[mask] for f in flat], axis=1)
+        weights = stack(x, (truth.y / scale)[mask])
+        return {r.number: float(w) for r, w in zip(pool, weights, strict=True) if w > 1e-6}
+
+    def blend(self, weights: dict[int, float]) -> np.ndarray:
+        """Weighted sum of trials' forecasts, [windows, n, h, 1 + levels]."""
+        return np.sum([w * self.channels(self._by_number[k]) for k, w in weights.items()], axis=0)
+
+    def scores(self, weights: dict[int, float]) -> dict[str, float]:
+        """All metrics of a weighted sum."""
+        return self.task.score(self.blend(weights))
+
+    def entry(self, name: str, weights: dict[int, float]) -> Entry:
+        """Entry with calibrated interval widths, measured on the very channels its members will forecast with."""
+        levels = self.task.settings.levels
+        truth = self.task.truth()
+        n, h = self.task.panel.n_series, self.task.settings.horizon
+        blended = np.sum([w * self._calibrated(self._by_number[k]) for k, w in weights.items()], axis=0)
+        count = len(blended)
+        y = np.where(truth.mask, truth.y, np.nan)[: count * n]
+        factors = fit_stretch(y, blended.reshape(count * n, h, -1), levels, np.repeat(fading(count), n))
+        return Entry(name, tuple((self.names[k], w) for k, w in weights.items()), factors)
+
+    def _calibrated(self, record: TrialRecord) -> np.ndarray:
+        """Channels as the fitted member would give them on the search's windows."""
+        conformal = self._conformal(record)
+        channels = self.channels(record)
+        if conformal is None:
+            return channels
+        scales = self.task.truth().mae_scale.reshape(-1, self.task.panel.n_series)
+        ids = self.task.panel.ids
+        return np.stack([conformal.channels(c[..., 0], s, ids) for c, s in zip(channels, scales, strict=False)])
+
+    def member(self, record: TrialRecord, state: State | None) -> Member:
+        """Member with its intervals, fitted where a state is given."""
+        return Member(
+            self.names[record.number],
+            record.learner,
+            tuple(sorted(record.params.items())),
+            self._conformal(record),
+            state,
+        )
+
+    def _conformal(self, record: TrialRecord) -> Conformal | None:
+        """Residual quantiles of a trial, None for a learner with quantiles of its own."""
+        if LEARNERS.load(record.learner).native_quantiles:
+            return None
+        if record.number not in self._intervals:
+            truth = self.task.truth()
+            point = self.channels(record)[..., 0]
+            w, n, h = point.shape
+            y = np.where(truth.mask, truth.y, np.nan).reshape(-1, n, h)[:w]
+            scale = truth.mae_scale.reshape(-1, n)[:w]
+            levels = self.task.settings.levels
+            self._intervals[record.number] = Conformal.fit(y - point, scale, self.task.panel.ids, levels)
+        return self._intervals[record.number]
+
+    def _loss(self, channels: np.ndarray) -> float:
+        """Mean over windows of the metric, lower is better."""
+        values = [
+            self.metric.function(w.truth, c[w.series]) for w, c in zip(self.task.windows(), channels, strict=True)
+        ]
+        return float(self.metric.loss(float(np.mean(values))))
+
+
+def build_model(
+    assembly: Assembly, entries: dict[str, dict[int, float]], states: dict[int, State], best: str
+) -> ForecastModel:
+    """Put everything together: all completed trials as entries of their own, ensembles, fitted members."""
+    members = {assembly.names[r.number]: assembly.member(r, states.get(r.number)) for r in assembly.records}
+    made = {
+        assembly.names[r.number]: assembly.entry(assembly.names[r.number], {r.number: 1.0}) for r in assembly.records
+    }
+    made |= {name: assembly.entry(name, weights) for name, weights in entries.items()}
+    return ForecastModel(assembly.task, members, made, best)

@@ -1,0 +1,214 @@
+"""Settings: frozen dataclasses that check themselves. One definition for Python, job files and help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence  # noqa: TC003 - job files are checked against these types
+from dataclasses import dataclass, field
+
+from automl.budget import ExitCriteria
+from automl.errors import ConfigError
+from forecasting.timegrid import normalise_freq
+
+AGGREGATIONS = ("sum", "mean", "min", "max")
+_FILLS = ("median", "mean", "most_frequent", "constant", "ffill")
+
+
+def _names(value: str | Sequence[str], what: str) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else tuple(value)
+    twice = sorted({n for n in names if names.count(n) > 1}, key=str)
+    if twice:
+        raise ConfigError(f"{what} names a column twice: {', '.join(map(str, twice))}.")
+    return names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Names of the user's columns.
+
+    Parameters
+    ----------
+    id : one or several columns that tell series apart, () = one series. time, target : one column each.
+        None = recognised: unique_id, ds, y (Nixtla) or item_id, timestamp, target (AutoGluon).
+
+    Examples
+    --------
+    >>> Columns(id="store", time="week", target="sales").id
+    ('store',)
+    """
+
+    id: str | Sequence[str] | None = None
+    time: str | None = None
+    target: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.id is not None:
+            object.__setattr__(self, "id", _names(self.id, "id"))
+        roles = [*(self.id or ()), *(c for c in (self.time, self.target) if c is not None)]
+        if len(set(roles)) < len(roles):
+            raise ConfigError(f"id {self.id}, time {self.time!r} and target {self.target!r} must be different columns.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Covariates:
+    """Columns used besides the target; what is not named here is not used.
+
+    Parameters
+    ----------
+    known : given for the future too (price, promotion). past : known up to the origin only.
+    static : one value a series.
+    """
+
+    known: str | Sequence[str] = ()
+    past: str | Sequence[str] = ()
+    static: str | Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("known", "past", "static"):
+            object.__setattr__(self, name, _names(getattr(self, name), name))
+        every = self.all
+        twice = sorted({c for c in every if every.count(c) > 1})
+        if twice:
+            raise ConfigError(f"a covariate is either known, past or static; named twice: {', '.join(twice)}.")
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """All names."""
+        return (*self.known, *self.past, *self.static)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSettings:
+    """How the user's frame is read and made regular.
+
+    Parameters
+    ----------
+    freq : pandas offset alias, None = detected. aggregate : how several rows of one period are put together (needs
+        `freq`): sum, mean, min or max of the target. short_series : what happens to series shorter than the horizon
+        plus three rows: "auto" (padded when all are, else dropped), "pad", "drop", None (kept as they are).
+    fill_target, fill_value : gaps of the target: "ffill" or "constant". fill_numbers : gaps of numeric covariates
+        in model features ("median" of the training rows); a column -> way mapping overrides it by column
+        (median, mean, most_frequent, constant, ffill; constant fills `fill_value`).
+    weight : column of row weights >= 0. seed : of padding noise.
+    """
+
+    columns: Columns = field(default_factory=Columns)
+    covariates: Covariates = field(default_factory=Covariates)
+    freq: str | None = None
+    aggregate: str | None = None
+    short_series: str | None = "auto"
+    fill_target: str = "ffill"
+    fill_value: float = 0.0
+    fill_numbers: Mapping[str, str] = field(default_factory=dict)
+    weight: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.freq is not None:
+            object.__setattr__(self, "freq", normalise_freq(self.freq))
+        _one_of("aggregate", self.aggregate, (None, *AGGREGATIONS))
+        _one_of("short_series", self.short_series, ("auto", "pad", "drop", None))
+        _one_of("fill_target", self.fill_target, ("ffill", "constant"))
+        for column, way in self.fill_numbers.items():
+            _one_of(f"fill_numbers[{column!r}]", way, _FILLS)
+        if self.aggregate and self.freq is None:
+            raise ConfigError(f"aggregate={self.aggregate!r} needs freq: the period rows are put together over.")
+
+
+def _one_of(name: str, value: object, allowed: Sequence[object]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSettings:
+    """What the design matrix may hold. Lengths in time steps.
+
+    Parameters
+    ----------
+    season : steps a season, or "auto" (see `forecasting.season`); None and 1 = no season.
+    lags, windows : "auto", None (none), a number or numbers; used by the pooled regressors.
+    holidays : ISO 3166 country code, None = no holidays. holiday_window : days around a holiday that count.
+    """
+
+    season: int | str | None = "auto"
+    lags: int | str | Sequence[int] | None = "auto"
+    windows: int | str | Sequence[int] | None = "auto"
+    holidays: str | None = None
+    holiday_window: int = 3
+
+    def __post_init__(self) -> None:
+        if (
+            self.season is not None
+            and self.season != "auto"
+            and not (isinstance(self.season, int) and self.season >= 1)
+        ):
+            raise ConfigError(f"season must be 'auto' or a whole number of steps >= 1, got {self.season!r}.")
+        if not 0 <= self.holiday_window <= 30:
+            raise ConfigError(f"holiday_window must be 0..30 days, got {self.holiday_window!r}.")
+        for name, least in (("lags", 1), ("windows", 2)):
+            value = getattr(self, name)
+            if value is None or value == "auto":
+                continue
+            numbers = [value] if isinstance(value, int) else list(value)
+            if not all(isinstance(v, int) and v >= least for v in numbers):
+                raise ConfigError(f"{name} must be 'auto', None or whole numbers >= {least}, got {value!r}.")
+
+    def text(self, name: str) -> str:
+        """Lags or windows in the form learners take: "auto", "" or numbers joined by commas."""
+        value = getattr(self, name)
+        if value is None:
+            return ""
+        if isinstance(value, str):
+            return value
+        return ",".join(str(v) for v in ([value] if isinstance(value, int) else value))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """How models are tried, chosen and combined.
+
+    Parameters
+    ----------
+    metric : name of the metric to choose by; None = MASE, or WQL where quantiles are asked for.
+    limits : when to stop. n_windows, window_step : rolling-origin windows, "auto" or numbers (step in time steps).
+    workers : processes evaluating at a time, None = one a core. threads : threads of each fit.
+    allowed, blocked : learner names; allowed=None = all but the deep ones. deep : try the TCN too.
+    vote, stack : voting ensemble (greedy weights); linear stacking (opt-in). ensemble_rounds : greedy steps.
+    verbosity : level of the log file: debug, info, warning or error.
+    """
+
+    metric: str | None = None
+    limits: ExitCriteria = field(default_factory=ExitCriteria)
+    n_windows: int | str = "auto"
+    window_step: int | str = "auto"
+    workers: int | None = None
+    threads: int = 1
+    allowed: Sequence[str] | None = None
+    blocked: Sequence[str] = ()
+    deep: bool = False
+    vote: bool = True
+    stack: bool = False
+    ensemble_rounds: int = 15
+    verbosity: str = "info"
+
+    def __post_init__(self) -> None:
+        for name in ("n_windows", "window_step"):
+            value = getattr(self, name)
+            if value != "auto" and not (isinstance(value, int) and value >= 1):
+                raise ConfigError(f"{name} must be 'auto' or a whole number >= 1, got {value!r}.")
+        for name in ("workers", "threads", "ensemble_rounds"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ConfigError(f"{name} must be a whole number >= 1, got {value!r}.")
+        if self.verbosity not in {"debug", "info", "warning", "error"}:
+            raise ConfigError(f"verbosity must be debug, info, warning or error, got {self.verbosity!r}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything but the horizon: the data, the features, the search."""
+
+    data: DataSettings = field(default_factory=DataSettings)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
+    quantiles: tuple[float, ...] = ()

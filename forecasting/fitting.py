@@ -1,0 +1,292 @@
+"""The way from a prepared panel to a model: windows, search, ensemble, refit. Resumable at any instant."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from automl.budget import Deadline, ExitCriteria
+from automl.errors import AutoMLError, DataError, LearnerError
+from automl.guardrails import Guardrail
+from automl.search import Search
+from forecasting import backtest
+from forecasting.assemble import STACKING, VOTING, Assembly, build_model, usable
+from forecasting.intervals import DEFAULT_LEVELS
+from forecasting.metrics import SCALED, find_metric
+from forecasting.portfolio import candidates
+from forecasting.season import detect_season
+from forecasting.task import OPEN, PRELOAD, ForecastTask, TaskSettings, open_task, save_task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from automl.candidates import Candidate
+    from automl.runs import Run, TrialRecord
+    from automl.search import Event
+    from automl.trial import State
+    from forecasting.config import Settings
+    from forecasting.model import ForecastModel
+    from forecasting.panel import Panel
+
+LOG = logging.getLogger("forecasting")
+_RESERVE_LEAST, _RESERVE_SHARE, _RESERVE_MOST = 3.0, 0.03, 0.5
+_TRIAL_SHARE = 0.35
+_SLOWER = 1.5
+"""A refit sees more rows than the fits it is predicted from, on a machine that may be busier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a search needs that was decided from data.
+
+    Parameters
+    ----------
+    task : with its windows. notes : guardrails.
+    """
+
+    task: ForecastTask
+    notes: tuple[Guardrail, ...]
+
+
+def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: list[np.ndarray] | None = None) -> Plan:
+    """Choose windows and season and put the task together.
+
+    Parameters
+    ----------
+    cuts : training lengths of each window where the user gave validation data, else chosen here.
+    """
+    search, features = settings.search, settings.features
+    notes = []
+    season = 1 if features.season is None else features.season
+    season = season if isinstance(season, int) else 0
+    n_windows, step = search.n_windows, search.window_step
+    if cuts is None:
+        guess = season or max(1, detect_season(panel.head(np.maximum(panel.lengths - horizon, 1))))
+        auto_n, auto_step = backtest.choose_windows(panel.lengths, horizon, guess)
+        n = auto_n if n_windows == "auto" else int(n_windows)
+        step = int(step) if step != "auto" else auto_step if n_windows == "auto" else min(horizon, auto_step)
+        cuts = backtest.cutoffs(panel, horizon, n, step)
+        if cuts[-1].max() < 1:
+            raise DataError(
+                f"{n} windows of {horizon} steps, {step} apart, need {horizon + (n - 1) * step + 1} rows; the longest "
+                f"series has {int(panel.lengths.max())}. Fix: fewer windows, a shorter horizon or more history."
+            )
+        short = int((cuts[-1] < backtest.LEAST_TRAINING_ROWS).sum())
+        message = f"{n} rolling-origin window(s) of {horizon} steps, {step} steps apart"
+        message += f"; {short} of {panel.n_series} series are too short for the oldest" if short else ""
+        notes.append(Guardrail("Cross validation", "done" if n_windows == "auto" else "passed", message))
+    else:
+        notes.append(Guardrail("Cross validation", "passed", f"{len(cuts)} window(s) in the validation data given"))
+    earliest = panel.head(np.maximum(cuts[-1], 1))
+    if not season:
+        season = detect_season(earliest)
+        notes.append(Guardrail("Season detection", "done", f"season of {season} steps" if season > 1 else "no season"))
+    levels = tuple(sorted({*DEFAULT_LEVELS, *settings.quantiles}))
+    task_settings = TaskSettings(
+        horizon=horizon,
+        season=season,
+        levels=levels,
+        metric=metric_name(settings),
+        country=features.holidays,
+        holiday_window=features.holiday_window,
+        lags=features.text("lags"),
+        windows=features.text("windows"),
+        seed=seed,
+        threads=search.threads,
+    )
+    task = ForecastTask(panel, cuts, task_settings)
+    truth = task.truth()
+    if not truth.mask.any():
+        raise DataError(
+            f"no value of the target was observed in the {len(cuts)} window(s) models are chosen on, so none can be chosen. "
+            "Fix: give more observed history."
+        )
+    if not np.isfinite(truth.mae_scale[truth.mask.any(axis=1)]).any() and task_settings.metric in SCALED:
+        task = ForecastTask(panel, cuts, replace(task_settings, metric="mean_absolute_error"))
+        text = f"no series changes before its cutoff, so {task_settings.metric} is not defined: chose by mean_absolute_error"
+        notes.append(Guardrail("Metric", "alerted", text))
+    return Plan(task, tuple(notes))
+
+
+def metric_name(settings: Settings) -> str:
+    """Canonical name of the metric to choose by: MASE, or WQL where quantiles are asked for."""
+    return find_metric(settings.search.metric or ("wql" if settings.quantiles else "mase")).name
+
+
+class Fitting:
+    """One run's way through search, ensemble and refit; every step can be taken up again from the run directory.
+
+    Parameters
+    ----------
+    run : the run directory. settings : of the user. on_event : told of every trial.
+    """
+
+    def __init__(self, run: Run, settings: Settings, on_event: Callable[[Event], None] | None = None) -> None:
+        self.run = run
+        self.settings = settings
+        self.on_event = on_event
+        self.directory = run.path / "task"
+
+    def start(self, task: ForecastTask) -> None:
+        """Write the task's files; after this the run can be resumed."""
+        save_task(task, self.directory)
+
+    def finish(
+        self,
+        deadline: Deadline,
+        *,
+        limits: ExitCriteria | None = None,
+        replay: Sequence[tuple[Candidate, dict[str, Any]]] | None = None,
+    ) -> tuple[ForecastModel, str]:
+        """Search, combine and refit. Returns the model and why the search stopped."""
+        task = open_task(str(self.directory))
+        search = self._search(task, limits or self.settings.search.limits, replay)
+        outcome = search.run(deadline)
+        LOG.info("search ended: %s", outcome.stopped_because)
+        # past its time (an interrupted search, say) a model is still owed: the refit takes what it takes
+        left = outcome.deadline if outcome.deadline.left() > _RESERVE_LEAST else Deadline()
+        with search:
+            model = self._combine(search, task, outcome.records, left)
+        return model, outcome.stopped_because
+
+    def _search(
+        self, task: ForecastTask, limits: ExitCriteria, replay: Sequence[tuple[Candidate, dict[str, Any]]] | None
+    ) -> Search:
+        s = self.settings.search
+        if limits.time_limit and limits.trial_time_limit is None:
+            limits = replace(limits, trial_time_limit=max(5.0, _TRIAL_SHARE * limits.time_limit))
+        listed = candidates(task.panel, season=task.settings.season, allowed=s.allowed, blocked=s.blocked, deep=s.deep)
+        workers = s.workers or os.cpu_count() or 1
+        return Search(
+            self.run,
+            task=(OPEN, {"directory": str(self.directory)}),
+            candidates=listed,
+            metric_name=task.settings.metric,
+            direction=find_metric(task.settings.metric).direction,
+            criteria=limits,
+            seed=task.settings.seed,
+            workers=workers,
+            threads=s.threads,
+            reserve=lambda records: self._reserve(records, task, limits.time_limit, workers),
+            on_event=self.on_event,
+            replay=replay,
+            preload=PRELOAD,
+        )
+
+    def _reserve(
+        self, records: Sequence[TrialRecord], task: ForecastTask, time_limit: float | None, workers: int
+    ) -> float:
+        """Seconds to keep back for ensemble and refit: measured fits of those likely to be used, and a little more."""
+        if time_limit is None:
+            return 0.0
+        top = usable(records, task.settings.metric)[:8]
+        fits = sorted((r.info["fit_s"] for r in top), reverse=True)
+        # the longest fit bounds the wall time from below, the sum over workers too
+        refit = max([sum(fits) / workers, *fits[:1]]) if fits else 0.0
+        floor = _RESERVE_LEAST + _RESERVE_SHARE * time_limit
+        return min(floor + _SLOWER * refit, _RESERVE_MOST * time_limit)
+
+    def _combine(
+        self, search: Search, task: ForecastTask, records: Sequence[TrialRecord], deadline: Deadline
+    ) -> ForecastModel:
+        s = self.settings.search
+        assembly = Assembly(task, records, task.settings.metric)
+        if not assembly.records:
+            reasons = sorted({f"{r.learner}: {r.reason or r.status}" for r in records})
+            raise LearnerError(
+                f"no model could be evaluated ({len(records)} trials). "
+                f"{'; '.join(reasons[:5]) or 'The time limit was over before the first trial ended.'}"
+            )
+        entries: dict[str, dict[int, float]] = {}
+        complete = [r for r in assembly.records if r.info["windows"] == len(task.cuts)]
+        if s.vote and len(complete) > 1:
+            entries[VOTING] = assembly.vote(s.ensemble_rounds)
+        if s.stack and len(complete) > 1:
+            entries[STACKING] = assembly.stack()
+        best = assembly.records[0]
+        wanted = {best.number, *(k for weights in entries.values() for k in weights)}
+        share = {k: w for weights in entries.values() for k, w in weights.items()}
+        order = sorted((r for r in assembly.records if r.number in wanted), key=lambda r: -share.get(r.number, 0.0))
+        states, failed = self._refit(search, order, deadline)
+        if best.number not in states:
+            best, state = self._first_that_refits(search, assembly.records, states)
+            states[best.number] = state
+        for name in list(entries):
+            entries[name] = {k: w for k, w in entries[name].items() if k in states}
+            total = sum(entries[name].values())
+            if not total:
+                del entries[name]
+            elif failed:
+                entries[name] = {k: w / total for k, w in entries[name].items()}
+        name = self._choose(assembly, entries, best)
+        model = build_model(assembly, entries, states, name)
+        if failed:
+            lost = ", ".join(f"{assembly.names[k]} ({reason})" for k, reason in failed.items())
+            model.extra["alert"] = f"chosen but not fitted on all data, so the forecast does without: {lost}"
+        model.extra["ensemble_scores"] = {e: assembly.scores(w) for e, w in entries.items()}
+        return model
+
+    def _choose(self, assembly: Assembly, entries: dict[str, dict[int, float]], best: TrialRecord) -> str:
+        loss, metric = assembly.metric.loss, assembly.metric.name
+        scored = {assembly.names[best.number]: loss(best.scores[metric])}
+        scored |= {name: loss(assembly.scores(weights)[metric]) for name, weights in entries.items()}
+        order = [VOTING, STACKING, assembly.names[best.number]]
+        return min((n for n in order if n in scored), key=lambda n: (scored[n], order.index(n)))
+
+    def _refit(
+        self, search: Search, records: Sequence[TrialRecord], deadline: Deadline
+    ) -> tuple[dict[int, State], dict[int, str]]:
+        jobs = [(r.number, r.candidate, r.params) for r in records]
+        results = search.refit(jobs, deadline)
+        states = {k: v for k, v in results.items() if not isinstance(v, str)}
+        failed = {k: v for k, v in results.items() if isinstance(v, str)}
+        for number, reason in failed.items():
+            LOG.warning("refit of trial %s failed: %s", number, reason)
+        return states, failed
+
+    def _first_that_refits(
+        self, search: Search, records: Sequence[TrialRecord], states: dict[int, State]
+    ) -> tuple[TrialRecord, State]:
+        """Best trial that can be fitted on all data, without a time limit: some model is owed."""
+        for record in records:
+            if record.number in states:
+                return record, states[record.number]
+        for record in sorted(records, key=lambda r: r.info["fit_s"])[:5]:
+            got, _ = self._refit(search, [record], Deadline())
+            if got:
+                return record, got[record.number]
+        raise LearnerError("none of the evaluated models could be fitted on all data; see the run's log.")
+
+
+def settings_to_json(settings: Settings) -> dict[str, Any]:
+    """Settings as JSON values."""
+    return dict(json.loads(json.dumps(asdict(settings))))
+
+
+def settings_from_json(raw: dict[str, Any]) -> Settings:
+    """Read what `settings_to_json` gave."""
+    from forecasting.config import Columns, Covariates, DataSettings, FeatureSettings, SearchSettings, Settings
+
+    data = dict(raw["data"])
+    data["columns"] = Columns(**_tuples(data["columns"]))
+    data["covariates"] = Covariates(**_tuples(data["covariates"]))
+    search = dict(raw["search"])
+    search["limits"] = ExitCriteria(**search["limits"])
+    try:
+        return Settings(
+            data=DataSettings(**_tuples(data)),
+            features=FeatureSettings(**_tuples(raw["features"])),
+            search=SearchSettings(**_tuples(search)),
+            quantiles=tuple(raw["quantiles"]),
+        )
+    except TypeError as error:
+        raise AutoMLError(f"the run was written by another version of forecastle: {error}.") from error
+
+
+def _tuples(raw: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}

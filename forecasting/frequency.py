@@ -1,0 +1,178 @@
+"""Frequency detection: which offset do all series follow, gaps allowed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from automl.errors import DataError
+from forecasting.timegrid import INTEGER, OFF_GRID, TimeGrid
+
+if TYPE_CHECKING:
+    from pandas import DatetimeIndex
+
+ENOUGH_ON_GRID = 0.9
+"""Share of rows that must lie on a grid for the others to be dropped as stray ones."""
+
+_SECOND = 1_000_000_000
+_TICKS = (("D", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+
+
+def detect(stamps: DatetimeIndex, first_of_series: np.ndarray, names: list[str]) -> str:
+    """Frequency of timestamps that are sorted within series.
+
+    Parameters
+    ----------
+    stamps : shape [rows], all series one after the other. first_of_series : shape [rows] bool, True where one begins.
+    names : what to call each series in messages.
+
+    Returns
+    -------
+    The coarsest offset whose grid holds every timestamp: of days and finer the commonest step, of longer steps
+    calendar offsets (weeks by weekday, month, quarter and year starts or ends, business days).
+
+    Raises
+    ------
+    DataError : no series has two rows, or no common offset fits; the message shows where.
+    """
+    values = stamps.as_unit("ns").asi8
+    inside = ~first_of_series[1:]
+    steps = np.diff(values)[inside]
+    if not len(steps):
+        raise DataError(
+            f"no frequency can be detected: each of the {len(names)} series has a single row. Fix: set freq."
+        )
+    if (steps <= 0).any():
+        raise DataError("timestamps must be sorted and unique within each series before the frequency is detected.")
+    unique, counts = np.unique(steps, return_counts=True)
+    common = int(unique[counts.argmax()])
+    found = _calendar(stamps, unique) if common >= 5 * 86_400 * _SECOND else _ticks(stamps, unique, counts)
+    if found is None:
+        raise DataError(_mixed(stamps, first_of_series, names, unique, counts))
+    return found
+
+
+def _ticks(stamps: DatetimeIndex, unique: np.ndarray, counts: np.ndarray) -> str | None:
+    """A fixed step, or business days."""
+    day = 86_400 * _SECOND
+    common = int(unique[counts.argmax()])
+    # daily data without any weekend, long enough for weekends to have passed by
+    weekdays_only = (unique % day == 0).all() and not np.isin(stamps.day_of_week, (5, 6)).any()
+    if common == day and weekdays_only and len(stamps) > 10 and (unique == 3 * day).any():
+        return "B"
+    on_grid = counts[unique % common == 0].sum() / counts.sum()
+    if on_grid < ENOUGH_ON_GRID:
+        return None
+    for alias, seconds in _TICKS:
+        if common % (seconds * _SECOND) == 0:
+            count = common // (seconds * _SECOND)
+            return alias if count == 1 else f"{count}{alias}"
+    return None
+
+
+def _calendar(stamps: DatetimeIndex, unique: np.ndarray) -> str | None:
+    """Weeks, months, quarters or years, by what nine in ten timestamps share."""
+    day = 86_400 * _SECOND
+    weekdays = np.bincount(stamps.day_of_week, minlength=7)
+    starts, ends = np.mean(stamps.day == 1), np.mean(stamps.is_month_end)
+    shortest = int(np.quantile(unique, 0.0)) / day
+    if max(starts, ends) >= ENOUGH_ON_GRID and shortest >= 28:
+        return _by_month(stamps, "S" if starts >= ends else "E")
+    if weekdays.max() >= ENOUGH_ON_GRID * len(stamps):
+        weeks = int(np.gcd.reduce(np.maximum(unique // (7 * day), 1)))
+        anchor = _DAYS[int(weekdays.argmax())]
+        return f"W-{anchor}" if weeks == 1 else f"{weeks}W-{anchor}"
+    whole = unique[unique % day == 0]
+    if len(whole) == len(unique):
+        days = int(np.gcd.reduce(whole // day))
+        return "D" if days == 1 else f"{days}D"
+    return None
+
+
+def _by_month(stamps: DatetimeIndex, side: str) -> str:
+    """Months apart decide between month, quarter and year."""
+    months = np.unique(stamps.month)
+    number = np.unique(stamps.year * 12 + stamps.month)
+    apart = int(np.gcd.reduce(np.diff(number))) if len(number) > 1 else 12
+    if apart % 12 == 0:
+        years = apart // 12
+        alias = f"Y{side}-{_MONTHS[int(months[0]) - 1]}"
+        return alias if years == 1 else f"{years}{alias}"
+    if apart == 3:
+        anchor = int(months[0]) if side == "S" else int(months[-1])
+        return f"Q{side}-{_MONTHS[anchor - 1]}"
+    return f"M{side}" if apart == 1 else f"{apart}M{side}"
+
+
+def readable(nanoseconds: int) -> str:
+    """Length of time in words.
+
+    Examples
+    --------
+    >>> [readable(s * 10**9) for s in (1168.306, 1200, 86400, 8 * 86400)]
+    ['19 min 28 s', '20 min', '1 d', '8 d']
+    """
+    seconds = round(nanoseconds / 1e9)
+    parts = []
+    for alias, size in _TICKS:
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count} {alias}")
+    return " ".join(parts[:2]) or "less than 1 s"
+
+
+def _mixed(stamps: DatetimeIndex, first: np.ndarray, names: list[str], unique: np.ndarray, counts: np.ndarray) -> str:
+    order = np.argsort(-counts, kind="stable")[:4]
+    seen = ", ".join(f"{readable(int(unique[i]))} ({counts[i]} times)" for i in order)
+    common = int(unique[order[0]])
+    step = np.diff(stamps.asi8)
+    step[first[1:]] = common
+    where = int(np.flatnonzero(step != common)[0]) + 1
+    series = names[int(np.cumsum(first)[where]) - 1]
+    return (
+        f"no common frequency: steps between rows are {seen}{' and others' if len(unique) > 4 else ''}; first odd one "
+        f"in series {series} at {stamps[where]}. Nearest frequency: {_nearest(common)!r}. "
+        f"Fix: freq={_nearest(common)!r} with aggregate='sum' (or mean) puts rows of one period together."
+    )
+
+
+def _nearest(step: int) -> str:
+    names = {
+        "s": 1, "min": 60, "5min": 300, "10min": 600, "15min": 900, "20min": 1200, "30min": 1800, "h": 3600,
+        "D": 86_400, "W": 604_800, "MS": 2_629_800, "QS": 7_889_400, "YS": 31_557_600,
+    }  # fmt: skip
+    return min(names, key=lambda n: abs(np.log(names[n] * _SECOND / step)))
+
+
+def anchor(stamps: DatetimeIndex, freq: str) -> TimeGrid:
+    """Grid of a frequency through the data: the first timestamp at which most of the others lie on it.
+
+    A frequency without an anchor of its own (days, hours, 20 minutes, ...) takes its phase from the commonest
+    remainder, so that one stray first row does not shift everything.
+    """
+    if freq == INTEGER:
+        raise DataError("integer time has its own grid.")
+    offset = pd.tseries.frequencies.to_offset(freq)
+    values = stamps.as_unit("ns")
+    if isinstance(offset, pd.offsets.Tick | pd.offsets.Day):
+        step = pd.Timedelta(f"{offset.n}D" if isinstance(offset, pd.offsets.Day) else offset).value
+        remainder, count = np.unique(values.asi8 % step, return_counts=True)
+        phase = int(remainder[count.argmax()])
+        first = int(values.asi8.min())
+        return TimeGrid(freq, str(pd.Timestamp(first + (phase - first) % step)))
+    for stamp in values.unique().sort_values():
+        if offset.is_on_offset(stamp):
+            return TimeGrid(freq, str(stamp))
+    raise DataError(
+        f"no timestamp lies on freq={freq!r} (first: {values.min()}). Fix: another anchor, or aggregate to this freq."
+    )
+
+
+def steps_on(grid: TimeGrid, stamps: DatetimeIndex) -> tuple[np.ndarray, float]:
+    """Grid steps of timestamps (`OFF_GRID` between grid points) and the share that lies on the grid."""
+    steps = grid.steps_of(stamps)
+    return steps, float(np.mean(steps != OFF_GRID)) if len(steps) else 1.0

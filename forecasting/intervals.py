@@ -1,0 +1,254 @@
+"""Quantiles from out-of-sample residuals (split conformal prediction), and the last calibration of an ensemble.
+
+Sources: Vovk, Gammerman & Shafer (2005); Romano, Patterson & Candes (2019) for calibrating given quantiles; Barber,
+Candes, Ramdas & Tibshirani (2023) for weights that fade with age where data drift. Residuals are made alike before they
+are pooled: over the series' scale, over the series' own share of error (shrunk to 1 where little is known), over the
+growth of error with the step ahead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from scipy.special import ndtri
+
+if TYPE_CHECKING:
+    from automl.trial import State
+    from forecasting.panel import Key
+
+DEFAULT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
+_ENOUGH_A_STEP = 200
+_SHRINK_WINDOWS = 2.0
+"""How many windows of its own errors a series needs to be believed half. Errors of one window go together."""
+
+_FADE = 0.35
+"""Weight of a window's residuals against those of the next newer one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conformal:
+    """Residual quantiles of one model.
+
+    Parameters
+    ----------
+    levels : quantile levels. table : shape [h, len(levels)], quantiles of scaled residuals by step ahead.
+    share : series key -> how large its errors are against the others', on top of its scale.
+    """
+
+    levels: tuple[float, ...]
+    table: np.ndarray
+    share: dict[Key, float]
+
+    @classmethod
+    def fit(
+        cls,
+        residual: np.ndarray,
+        scale: np.ndarray,
+        ids: tuple[Key, ...],
+        levels: tuple[float, ...],
+    ) -> Self:
+        """Learn from residuals.
+
+        Parameters
+        ----------
+        residual : shape [w, n, h], actual - forecast, NaN where there is none. scale : shape [w, n] > 0 or NaN.
+        ids : n keys. levels : quantile levels.
+        """
+        weight = np.broadcast_to(fading(len(residual))[:, None, None], residual.shape)
+        e = residual / np.where(np.isfinite(scale) & (scale > 0), scale, np.nan)[:, :, None]
+        good = np.isfinite(e)
+        horizon = e.shape[2]
+        if not good.any():
+            return cls(levels, np.zeros((horizon, len(levels))), {})
+        size = np.abs(np.where(good, e, 0.0))
+        typical = size.sum() / good.sum()
+        count, total = good.sum(axis=(0, 2)), size.sum(axis=(0, 2))
+        share = np.ones(len(ids))
+        if typical > 0:
+            prior = _SHRINK_WINDOWS * horizon
+            share = (total + prior * typical) / ((count + prior) * typical)
+        e = e / share[None, :, None]
+        by_step = e.transpose(2, 0, 1).reshape(horizon, -1)
+        weights = weight.transpose(2, 0, 1).reshape(horizon, -1)
+        if np.isfinite(by_step).sum(axis=1).min() >= _ENOUGH_A_STEP:
+            table = np.stack([_quantiles(row, w, levels) for row, w in zip(by_step, weights, strict=True)])
+        else:
+            growth = _growth(by_step)[:, None]
+            table = growth * _quantiles((by_step / growth).ravel(), weights.ravel(), levels)[None, :]
+        return cls(levels, table, {key: float(s) for key, s in zip(ids, share, strict=True)})
+
+    def channels(self, point: np.ndarray, scale: np.ndarray, ids: tuple[Key, ...]) -> np.ndarray:
+        """Point forecasts with quantiles around them.
+
+        Parameters
+        ----------
+        point : shape [n, h]; steps beyond the learned horizon widen with the square root of time.
+        scale : shape [n], the series' scale now (NaN = none known: the median of the others).
+
+        Returns
+        -------
+        shape [n, h, 1 + len(levels)]; quantiles never cross.
+        """
+        horizon = point.shape[1]
+        known = len(self.table)
+        steps = np.minimum(np.arange(horizon), known - 1)
+        stretch = np.sqrt(np.maximum(np.arange(1, horizon + 1), known) / known)
+        finite = scale[np.isfinite(scale)]
+        scale = np.where(np.isfinite(scale), scale, np.median(finite) if len(finite) else 0.0)
+        width = scale * np.array([self.share.get(key, 1.0) for key in ids])
+        offsets = (self.table[steps] * stretch[:, None])[None] * width[:, None, None]
+        quantiles = np.sort(point[:, :, None] + offsets, axis=2)
+        return np.concatenate([point[:, :, None], quantiles], axis=2)
+
+    def state(self) -> State:
+        """As (JSON, arrays)."""
+        share = [[list(key), value] for key, value in self.share.items()]
+        return {"levels": list(self.levels), "share": share}, {"table": self.table}
+
+    @classmethod
+    def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:
+        """Read what `state` gave."""
+        share = {tuple(key): float(value) for key, value in settings["share"]}
+        return cls(tuple(settings["levels"]), np.asarray(blobs["table"], dtype=float), share)
+
+
+def _growth(by_step: np.ndarray) -> np.ndarray:
+    """Smoothed mean absolute residual by step ahead, relative to its mean. Shape [h]."""
+    good = np.isfinite(by_step)
+    size = np.where(good, np.abs(by_step), 0.0).sum(axis=1)
+    count = good.sum(axis=1)
+    width = max(1, len(size) // 4) | 1
+    pad = width // 2
+    kernel = np.ones(width)
+    smooth = np.convolve(np.pad(size, pad), kernel, mode="valid") / np.maximum(
+        np.convolve(np.pad(count, pad), kernel, mode="valid"), 1
+    )
+    mean = smooth.mean()
+    return np.maximum(smooth / mean, 0.1) if mean > 0 else np.ones(len(size))
+
+
+def fading(windows: int) -> np.ndarray:
+    """Weights of windows, newest first. Shape [windows]."""
+    return _FADE ** np.arange(windows)
+
+
+def _quantiles(values: np.ndarray, weights: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
+    """Weighted quantiles with the conformal rank: outer ones lie a little further out in small samples. NaN ignored."""
+    good = np.isfinite(values)
+    values, weights = values[good], weights[good]
+    if not len(values):
+        return np.zeros(len(levels))
+    n = weights.sum() ** 2 / np.square(weights).sum()  # as many values of equal weight would say as much
+    rank = np.array([(n + 1) * q / n if q > 0.5 else 1 - (n + 1) * (1 - q) / n if q < 0.5 else q for q in levels])
+    return weighted_quantile(values, weights, np.clip(rank, 0.0, 1.0))
+
+
+def weighted_quantile(values: np.ndarray, weights: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Quantiles of weighted values, straight lines between the middles of their steps. Shape of `levels`.
+
+    Examples
+    --------
+    >>> weighted_quantile(np.array([3.0, 1.0, 2.0]), np.ones(3), np.array([0.5, 1.0])).tolist()
+    [2.0, 3.0]
+    """
+    order = np.argsort(values, kind="stable")
+    values, weights = values[order], weights[order]
+    middle = (np.cumsum(weights) - weights / 2) / weights.sum()
+    return np.interp(levels, middle, values)
+
+
+def leave_one_window_out(
+    residual: np.ndarray, point: np.ndarray, scale: np.ndarray, ids: tuple[Key, ...], levels: tuple[float, ...]
+) -> np.ndarray:
+    """Quantile channels of every window, each learned from the other windows.
+
+    With one window alone, each half of the series is learned from the other half; with one series too, from itself.
+
+    Parameters
+    ----------
+    residual, point : shape [w, n, h]. scale : shape [w, n].
+
+    Returns
+    -------
+    shape [w, n, h, 1 + len(levels)].
+    """
+    w, n, _ = point.shape
+    out = np.empty((*point.shape, 1 + len(levels)))
+    if w > 1:
+        for k in range(w):
+            others = np.arange(w) != k
+            fitted = Conformal.fit(residual[others], scale[others], ids, levels)
+            out[k] = fitted.channels(point[k], scale[k], ids)
+        return out
+    side = np.arange(n) % 2
+    pairs = [(side == 0, side == 1), (side == 1, side == 0)] if n > 3 else [(side >= 0, side >= 0)]
+    for source, target in pairs:
+        fitted = Conformal.fit(residual[:, source], scale[:, source], _pick(ids, source), levels)
+        out[0, target] = fitted.channels(point[0, target], scale[0, target], _pick(ids, target))
+    return out
+
+
+def _pick(ids: tuple[Key, ...], mask: np.ndarray) -> tuple[Key, ...]:
+    return tuple(ids[i] for i in np.flatnonzero(mask))
+
+
+def fit_stretch(
+    y: np.ndarray, channels: np.ndarray, levels: tuple[float, ...], weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Factor by level that makes out-of-sample coverage right: quantile = point + factor * (given - point).
+
+    Parameters
+    ----------
+    y : shape [r, h], NaN where unobserved. channels : shape [r, h, 1 + len(levels)]. weights : shape [r], of rows.
+
+    Returns
+    -------
+    shape [len(levels)], each in 0.2..5; 1 for the median and where nothing can be learned.
+    """
+    point = channels[:, :, 0]
+    out = np.ones(len(levels))
+    row_weights = np.broadcast_to((np.ones(len(y)) if weights is None else weights)[:, None], y.shape)
+    for k, q in enumerate(levels):
+        width = channels[:, :, 1 + k] - point
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = (y - point) / width
+        side = width > 0 if q > 0.5 else width < 0
+        good = np.isfinite(ratio) & side
+        if q == 0.5 or good.sum() < 30:
+            continue
+        factor = weighted_quantile(ratio[good], row_weights[good], np.array([max(q, 1 - q)]))
+        out[k] = np.clip(factor[0], 0.2, 5.0)
+    return out
+
+
+def stretch(channels: np.ndarray, factors: np.ndarray, floor: np.ndarray | None = None) -> np.ndarray:
+    """Apply `fit_stretch`; quantiles are put in order and kept above `floor` (shape [n], -inf = none)."""
+    point = channels[:, :, :1]
+    quantiles = np.sort(point + (channels[:, :, 1:] - point) * factors, axis=2)
+    if floor is not None:
+        quantiles = np.maximum(quantiles, floor[:, None, None])
+    return np.concatenate([point, quantiles], axis=2)
+
+
+def at_levels(channels: np.ndarray, known: tuple[float, ...], wanted: tuple[float, ...]) -> np.ndarray:
+    """Quantile channels at other levels: straight lines between known ones on the scale of normal scores.
+
+    Returns
+    -------
+    shape [n, h, 1 + len(wanted)]; beyond the outermost known level the line goes on.
+
+    Examples
+    --------
+    >>> at_levels(np.array([[[0.0, -1.28155, 1.28155]]]), (0.1, 0.9), (0.5, 0.9)).round(3).tolist()
+    [[[0.0, 0.0, 1.282]]]
+    """
+    if wanted == known:
+        return channels
+    x, points = ndtri(np.array(known)), ndtri(np.array(wanted))
+    quantiles = channels[:, :, 1:]
+    at = np.clip(np.searchsorted(x, points) - 1, 0, len(x) - 2)
+    share = (points - x[at]) / (x[at + 1] - x[at])
+    out = quantiles[:, :, at] * (1 - share) + quantiles[:, :, at + 1] * share
+    return np.concatenate([channels[:, :, :1], np.sort(out, axis=2)], axis=2)

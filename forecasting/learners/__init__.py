@@ -1,0 +1,1 @@
+"""Learners: one file a family, all behind the protocol of `base`."""

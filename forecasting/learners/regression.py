@@ -1,0 +1,387 @@
+"""Pooled regressors on the design matrix: one model over all series and all horizons."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from automl.errors import LearnerError
+from forecasting.features.plan import FeaturePlan, PlanSettings, direct_forecast, scales
+from forecasting.learners.base import FitContext, NewHistory, Unseen, gaussian_channels
+from forecasting.panel import Forecast
+
+if TYPE_CHECKING:
+    from automl.trial import State
+    from forecasting.features.plan import Design
+    from forecasting.panel import Future, Panel
+
+_LEAST_ROWS = 8
+_PLAN_FIELDS = {f.name for f in fields(PlanSettings)}
+
+
+@dataclass(kw_only=True)
+class Pooled(ABC):
+    """What the regressors share: the feature plan, weighting, fitting, forecasting and state.
+
+    Parameters
+    ----------
+    strategy, lags, windows, transform, base, series_code, max_rows, holiday_window : see PlanSettings.
+    weighting : "equal" (every series counts alike on its own scale) or "volume" (rows count by the series' scale,
+        for metrics that add up units).
+    """
+
+    strategy: str = "direct"
+    lags: str = "auto"
+    windows: str = "auto"
+    transform: str = "auto"
+    base: str = "level"
+    series_code: bool = True
+    max_rows: int = 200_000
+    holiday_window: int = 3
+    weighting: str = "equal"
+
+    _plan: Any = field(default=None, init=False, repr=False, compare=False)
+    _spread: float = field(default=0.0, init=False, repr=False, compare=False)
+
+    name: ClassVar[str]
+    new_history: ClassVar[NewHistory] = "refilter"
+    unseen: ClassVar[Unseen] = "global"
+    native_quantiles: ClassVar[bool] = False
+    uses_covariates: ClassVar[bool] = True
+
+    def fit(self, panel: Panel, context: FitContext) -> Self:
+        """Fit plan and regressor on all rows of the panel."""
+        context.deadline.check(f"building features for {self.name}")
+        values = {k: v for k, v in self._params().items() if k in _PLAN_FIELDS}
+        plan = FeaturePlan.fit(panel, PlanSettings(**values), context)
+        scaled = plan.scale(panel)
+        rows, series = plan.training_rows(scaled, context.seed)
+        if len(rows.target) < _LEAST_ROWS:
+            raise LearnerError(
+                f"{self.name} has {len(rows.target)} training rows in {panel.n_series} series, at least {_LEAST_ROWS} "
+                "are needed. Fix: give longer series or use the per-series learners."
+            )
+        design = plan.design(scaled, rows, series, plan.past_block(panel))
+        context.deadline.check(f"fitting {self.name}")
+        weight = design.weight
+        if self.weighting == "volume":
+            weight = weight * _volume(scaled.scale, panel, log=plan.log)[series]
+        self._plan = plan
+        self._fit(design, weight / weight.mean(), context)
+        residual = design.y - self._predict(design.x)
+        self._spread = float(np.sqrt(np.average(np.square(residual), weights=weight)))
+        return self
+
+    def forecast(self, panel: Panel, future: Future, quantiles: tuple[float, ...]) -> Forecast:
+        """Forecast every series of the panel, known to `fit` or not."""
+        point = direct_forecast(self._plan, self._predict, panel, future)
+        width = self._spread * _error_unit(panel, self._plan.season)[:, None]
+        growth = np.sqrt(1 + np.arange(future.horizon) / max(self._plan.season, 1))
+        return Forecast(gaussian_channels(point, width * growth, quantiles), quantiles)
+
+    @property
+    def plan(self) -> FeaturePlan:
+        """The fitted feature plan."""
+        return self._plan
+
+    def predict_scaled(self, x: np.ndarray) -> np.ndarray:
+        """Predictions on the model's scale for rows of the plan's design matrix. Shape [r]."""
+        return self._predict(x)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the engineered features."""
+        return self._plan.feature_names
+
+    @property
+    def feature_map(self) -> dict[str, str]:
+        """Engineered feature -> raw column it comes from."""
+        return self._plan.feature_map
+
+    def state(self) -> State:
+        """Parameters, plan and the regressor in its own format."""
+        settings = {"params": self._params(), "plan": self._plan.to_json(), "spread": self._spread}
+        extra, blobs = self._regressor_state()
+        return {**settings, **extra}, blobs
+
+    @classmethod
+    def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:
+        """Build the fitted learner back."""
+        learner = cls(**settings["params"])
+        learner._plan = FeaturePlan.from_json(settings["plan"])
+        learner._spread = settings["spread"]
+        learner._restore_regressor(settings, blobs)
+        return learner
+
+    def _params(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+
+    @abstractmethod
+    def _fit(self, design: Design, weight: np.ndarray, context: FitContext) -> None: ...
+
+    @abstractmethod
+    def _predict(self, x: np.ndarray) -> np.ndarray: ...
+
+    @abstractmethod
+    def _regressor_state(self) -> State: ...
+
+    @abstractmethod
+    def _restore_regressor(self, settings: dict[str, Any], blobs: dict[str, Any]) -> None: ...
+
+
+def _error_unit(panel: Panel, season: int) -> np.ndarray:
+    """Mean absolute (seasonal) change of each series in target units, > 0 where there is any."""
+    return scales(panel.y, panel.indptr, season)[0]
+
+
+def _volume(scale: np.ndarray, panel: Panel, *, log: bool) -> np.ndarray:
+    """Weight of a series' rows where units are to count: one scaled unit of error in target units. Shape [n]."""
+    level = np.add.reduceat(np.abs(panel.y), panel.indptr[:-1]) / panel.lengths
+    volume = level * scale if log else scale
+    return np.maximum(volume / max(float(volume.mean()), np.finfo(float).tiny), 1e-6)
+
+
+@dataclass(kw_only=True)
+class LightGBM(Pooled):
+    """Gradient boosted trees (Ke et al. 2017, NeurIPS). Codes are handled as categories, gaps as they are.
+
+    Parameters
+    ----------
+    objective : "regression_l1", "regression" (l2), "huber" or "tweedie".
+    n_estimators, learning_rate, num_leaves, min_child_samples, subsample, colsample, reg_lambda : as in LightGBM.
+    """
+
+    objective: str = "regression_l1"
+    n_estimators: int = 200
+    learning_rate: float = 0.05
+    num_leaves: int = 31
+    min_child_samples: int = 20
+    subsample: float = 0.9
+    colsample: float = 0.8
+    reg_lambda: float = 0.1
+    linear_tree: bool = False
+
+    _booster: Any = field(default=None, init=False, repr=False, compare=False)
+
+    name: ClassVar[str] = "LightGBM"
+
+    def _fit(self, design: Design, weight: np.ndarray, context: FitContext) -> None:
+        import lightgbm
+
+        categories = [i for i in self._plan.categorical if np.ptp(design.x[:, i]) > 0]
+        data = lightgbm.Dataset(
+            design.x,
+            design.y,
+            weight=weight,
+            categorical_feature=categories,
+            free_raw_data=True,
+            params={"verbose": -1},
+        )
+        params = {
+            "objective": self.objective,
+            "learning_rate": self.learning_rate,
+            "num_leaves": self.num_leaves,
+            "min_data_in_leaf": max(2, min(self.min_child_samples, len(design.y) // 8)),
+            "bagging_fraction": self.subsample,
+            "bagging_freq": 1 if self.subsample < 1 else 0,
+            "feature_fraction": self.colsample,
+            "lambda_l2": self.reg_lambda,
+            "min_data_per_group": 20,
+            "cat_smooth": 5,
+            "max_bin": 255,
+            "seed": context.seed,
+            "num_threads": context.threads,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbose": -1,
+        }
+        stop = _StopAtDeadline(context)
+        self._booster = lightgbm.train(params, data, num_boost_round=self.n_estimators, callbacks=[stop])
+
+    def _predict(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self._booster.predict(x, num_threads=1), dtype=float)
+
+    def _regressor_state(self) -> State:
+        return {}, {"booster": self._booster.model_to_string().encode()}
+
+    def _restore_regressor(self, settings: dict[str, Any], blobs: dict[str, Any]) -> None:  # noqa: ARG002 - shared form
+        import lightgbm
+
+        self._booster = lightgbm.Booster(model_str=blobs["booster"].decode())
+
+
+class _StopAtDeadline:
+    """LightGBM callback that gives up when time is over, checked every tree."""
+
+    before_iteration = True
+    order = 0
+
+    def __init__(self, context: FitContext) -> None:
+        self._deadline = context.deadline
+
+    def __call__(self, env: Any) -> None:
+        self._deadline.check(f"growing tree {env.iteration + 1} of LightGBM")
+
+
+@dataclass(kw_only=True)
+class Sklearn(Pooled):
+    """What the scikit-learn regressors share: gaps filled with medians, codes as numbers or dummies, a scaler."""
+
+    scaler: str = "none"
+
+    _estimator: Any = field(default=None, init=False, repr=False, compare=False)
+    _scaler: Any = field(default=None, init=False, repr=False, compare=False)
+    _fill: Any = field(default=None, init=False, repr=False, compare=False)
+    _levels: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    dummies: ClassVar[bool] = False
+
+    def _fit(self, design: Design, weight: np.ndarray, context: FitContext) -> None:
+        from automl.preprocess import fit_scaler
+
+        with np.errstate(all="ignore"):
+            fill = np.array([np.median(c[np.isfinite(c)]) if np.isfinite(c).any() else 0.0 for c in design.x.T])
+        self._fill = fill.astype(np.float32)
+        self._levels = {i: int(design.x[:, i].max()) + 1 for i in self._plan.categorical} if self.dummies else {}
+        x = self._clean(design.x)
+        self._scaler = fit_scaler(self.scaler, x)
+        self._estimator = self._build(context, len(x))
+        x = self._scaler.transform(x)
+        with warnings.catch_warnings():
+            # coordinate descent cut at its cap of iterations is a little more regularised, not wrong
+            warnings.filterwarnings("ignore", message="Objective did not converge")
+            if self._weighted:
+                self._estimator.fit(x, design.y, sample_weight=weight)
+            else:
+                self._estimator.fit(x, design.y)
+
+    _weighted: ClassVar[bool] = True
+
+    def _clean(self, x: np.ndarray) -> np.ndarray:
+        x = np.where(np.isfinite(x), x, self._fill)
+        if not self._levels:
+            return x
+        plain = [i for i in range(x.shape[1]) if i not in self._levels]
+        hot = [(x[:, i : i + 1] == np.arange(n)).astype(np.float32) for i, n in self._levels.items()]
+        return np.concatenate([x[:, plain], *hot], axis=1)
+
+    @abstractmethod
+    def _build(self, context: FitContext, rows: int) -> Any: ...
+
+    def _predict(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self._estimator.predict(self._scaler.transform(self._clean(x))), dtype=float)
+
+    def _regressor_state(self) -> State:
+        from automl.bundle import sklearn_to_bytes
+
+        scaler, arrays = self._scaler.state()
+        blobs: dict[str, Any] = {f"scaler_{k}": v for k, v in arrays.items()}
+        levels = {str(k): v for k, v in self._levels.items()}
+        return {"scaler": scaler, "levels": levels}, {
+            **blobs,
+            "fill": self._fill,
+            "estimator": sklearn_to_bytes(self._estimator),
+        }
+
+    def _restore_regressor(self, settings: dict[str, Any], blobs: dict[str, Any]) -> None:
+        from automl.bundle import sklearn_from_bytes
+        from automl.preprocess import Scaler
+
+        arrays = {k.removeprefix("scaler_"): v for k, v in blobs.items() if k.startswith("scaler_")}
+        self._scaler = Scaler.from_state(settings["scaler"], arrays)
+        self._levels = {int(k): v for k, v in settings["levels"].items()}
+        self._fill = blobs["fill"]
+        self._estimator = sklearn_from_bytes(blobs["estimator"])
+
+
+@dataclass(kw_only=True)
+class ElasticNet(Sklearn):
+    """Linear regression with L1 and L2 penalties (Zou & Hastie 2005) by coordinate descent."""
+
+    max_rows: int = 100_000
+    base: str = "seasonal"
+    scaler: str = "StandardScaleWrapper"
+    alpha: float = 0.003
+    l1_ratio: float = 0.5
+
+    name: ClassVar[str] = "ElasticNet"
+    dummies: ClassVar[bool] = True
+
+    def _build(self, context: FitContext, rows: int) -> Any:
+        from sklearn.linear_model import ElasticNet as Estimator
+
+        return Estimator(
+            alpha=self.alpha,
+            l1_ratio=self.l1_ratio,
+            max_iter=300,
+            tol=1e-3,
+            precompute=rows > 1000,
+            random_state=context.seed,
+        )
+
+
+@dataclass(kw_only=True)
+class _Forest(Sklearn):
+    max_rows: int = 20_000
+    n_estimators: int = 80
+    min_samples_leaf: int = 4
+    max_features: float = 0.4
+
+    def _arguments(self, context: FitContext) -> dict[str, Any]:
+        return {
+            "n_estimators": self.n_estimators,
+            "min_samples_leaf": self.min_samples_leaf,
+            "max_features": self.max_features,
+            "random_state": context.seed,
+            "n_jobs": context.threads,
+        }
+
+
+@dataclass(kw_only=True)
+class RandomForest(_Forest):
+    """Random forest (Breiman 2001)."""
+
+    name: ClassVar[str] = "RandomForest"
+
+    def _build(self, context: FitContext, rows: int) -> Any:
+        from sklearn.ensemble import RandomForestRegressor
+
+        return RandomForestRegressor(**self._arguments(context), max_samples=None if rows < 1000 else 0.7)
+
+
+@dataclass(kw_only=True)
+class ExtremeRandomTrees(_Forest):
+    """Extremely randomised trees (Geurts et al. 2006)."""
+
+    name: ClassVar[str] = "ExtremeRandomTrees"
+
+    def _build(self, context: FitContext, rows: int) -> Any:  # noqa: ARG002 - shared form
+        from sklearn.ensemble import ExtraTreesRegressor
+
+        return ExtraTreesRegressor(**self._arguments(context))
+
+
+@dataclass(kw_only=True)
+class KNN(Sklearn):
+    """Nearest neighbours in the space of the design matrix."""
+
+    max_rows: int = 20_000
+    base: str = "level"
+    scaler: str = "StandardScaleWrapper"
+    n_neighbors: int = 15
+    weights: str = "distance"
+
+    name: ClassVar[str] = "KNN"
+    _weighted: ClassVar[bool] = False
+
+    def _build(self, context: FitContext, rows: int) -> Any:
+        from sklearn.neighbors import KNeighborsRegressor
+
+        return KNeighborsRegressor(
+            n_neighbors=min(self.n_neighbors, rows), weights=self.weights, algorithm="brute", n_jobs=context.threads
+        )

@@ -1,0 +1,247 @@
+"""Forecast metrics on arrays of windows x series. Unobserved values never count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from automl.candidates import Registry
+from automl.metrics import Direction, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forecasting.panel import Panel
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What forecasts are scored against; a row is one series in one window.
+
+    Parameters
+    ----------
+    y : shape [r, h], target units. mask : shape [r, h] bool, True where y counts.
+    mae_scale, rmse_scale : shape [r], in-sample error of the seasonal naive forecast (mean absolute, root mean square).
+    value_range : shape [r], range of the training target.
+    levels : quantile levels of the forecasts' channels 1...
+    """
+
+    y: np.ndarray
+    mask: np.ndarray
+    mae_scale: np.ndarray
+    rmse_scale: np.ndarray
+    value_range: np.ndarray
+    levels: tuple[float, ...] = ()
+
+    def rows(self, which: np.ndarray) -> Truth:
+        """Only some rows."""
+        return Truth(
+            self.y[which],
+            self.mask[which],
+            self.mae_scale[which],
+            self.rmse_scale[which],
+            self.value_range[which],
+            self.levels,
+        )
+
+
+def naive_scales(panel: Panel, season: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """In-sample scale of each series: mean absolute and root mean square seasonal change, and the range. Shapes [n].
+
+    A series no longer than a season, or one that repeats its season exactly, is measured by one-step changes; pairs with
+    an unobserved value do not count; NaN where nothing changes or nothing is observed (such a series cannot be scaled
+    and is left out of scaled metrics). Source: Hyndman & Koehler (2006), IJF 22(4), section 3.
+    """
+    mae, rmse = _changes(panel, np.where(panel.lengths > season, season, 1))
+    if season > 1 and not (mae > 0).all():
+        short = _changes(panel, np.ones(panel.n_series, dtype=np.int64))
+        mae, rmse = (np.where(mae > 0, long, step) for long, step in zip((mae, rmse), short, strict=True))
+    series = panel.series_of_rows()
+    high, low = np.full(panel.n_series, -np.inf), np.full(panel.n_series, np.inf)
+    np.maximum.at(high, series[panel.observed], panel.y[panel.observed])
+    np.minimum.at(low, series[panel.observed], panel.y[panel.observed])
+    spread = high - low
+    return tuple(np.where(np.isfinite(s) & (s > 0), s, np.nan) for s in (mae, rmse, spread))  # type: ignore[return-value]
+
+
+def _changes(panel: Panel, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean absolute and root mean square change over `step` rows of each series, observed pairs only. Shapes [n]."""
+    n, sizes = panel.n_series, panel.lengths
+    rows = np.arange(panel.n_rows)
+    back = rows - np.repeat(step, sizes)
+    inside = (back >= np.repeat(panel.indptr[:-1], sizes)) & panel.observed & panel.observed[np.maximum(back, 0)]
+    change = np.where(inside, panel.y - panel.y[np.maximum(back, 0)], 0.0)
+    series = panel.series_of_rows()
+    count = np.bincount(series, weights=inside, minlength=n)
+    absolute = np.bincount(series, weights=np.abs(change), minlength=n)
+    # squares of huge values may not overflow: scale by the largest change first
+    largest = np.maximum(np.abs(change).max(initial=0.0), np.finfo(float).tiny)
+    square = np.bincount(series, weights=np.square(change / largest), minlength=n)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return absolute / count, largest * np.sqrt(square / count)
+
+
+def _row_mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Mean of each row over its valid entries, NaN where there is none."""
+    count = mask.sum(axis=1)
+    return np.where(count > 0, np.where(mask, values, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
+
+
+def _nanmean(values: np.ndarray) -> float:
+    good = values[np.isfinite(values)]
+    return float(good.mean()) if len(good) else float("nan")
+
+
+def _ratio(top: float, bottom: float) -> float:
+    return float(top / bottom) if bottom > 0 else float("nan")
+
+
+def mase(truth: Truth, forecast: np.ndarray) -> float:
+    """Mean absolute scaled error, mean over rows; 1 = as good as the seasonal naive forecast in sample."""
+    return _nanmean(_row_mean(np.abs(truth.y - forecast[:, :, 0]), truth.mask) / truth.mae_scale)
+
+
+def rmsse(truth: Truth, forecast: np.ndarray) -> float:
+    """Root mean squared scaled error, mean over rows."""
+    error = (truth.y - forecast[:, :, 0]) / truth.rmse_scale[:, None]
+    return _nanmean(np.sqrt(_row_mean(np.square(error), truth.mask)))
+
+
+def wape(truth: Truth, forecast: np.ndarray) -> float:
+    """Weighted absolute percentage error: sum of absolute errors over sum of absolute actuals."""
+    error = np.abs(truth.y - forecast[:, :, 0])[truth.mask].sum()
+    return _ratio(error, np.abs(truth.y)[truth.mask].sum())
+
+
+def bias(truth: Truth, forecast: np.ndarray) -> float:
+    """Sum of (forecast - actual) over sum of absolute actuals; 0 is best, positive = too high."""
+    error = (forecast[:, :, 0] - truth.y)[truth.mask].sum()
+    return _ratio(error, np.abs(truth.y)[truth.mask].sum())
+
+
+def smape(truth: Truth, forecast: np.ndarray) -> float:
+    """Symmetric mean absolute percentage error in percent, 0..200; a 0 forecast of a 0 counts as no error."""
+    size = np.abs(truth.y) + np.abs(forecast[:, :, 0])
+    error = np.abs(truth.y - forecast[:, :, 0])
+    return _nanmean(_row_mean(200 * np.where(size > 0, error / np.where(size > 0, size, 1), 0.0), truth.mask))
+
+
+def wql(truth: Truth, forecast: np.ndarray) -> float:
+    """Weighted quantile loss: 2 x pinball loss, summed, mean over levels, over the sum of absolute actuals.
+
+    Without quantile levels the point forecast is scored as the median.
+    """
+    levels = truth.levels or (0.5,)
+    channels = forecast[:, :, 1:] if truth.levels else forecast[:, :, :1]
+    total = 0.0
+    for k, q in enumerate(levels):
+        error = (truth.y - channels[:, :, k])[truth.mask]
+        total += float(2 * np.maximum(q * error, (q - 1) * error).sum())
+    return _ratio(total / len(levels), np.abs(truth.y)[truth.mask].sum())
+
+
+def coverage_80(truth: Truth, forecast: np.ndarray) -> float:
+    """Share of actuals inside the central 80 % interval; 0.8 is best."""
+    if 0.1 not in truth.levels or 0.9 not in truth.levels:
+        return float("nan")
+    low = forecast[:, :, 1 + truth.levels.index(0.1)]
+    high = forecast[:, :, 1 + truth.levels.index(0.9)]
+    inside = (truth.y >= low) & (truth.y <= high)
+    return float(inside[truth.mask].mean()) if truth.mask.any() else float("nan")
+
+
+def _pooled(name: str) -> Callable[[Truth, np.ndarray], float]:
+    """A regression metric over all values of all series together."""
+
+    def metric(truth: Truth, forecast: np.ndarray) -> float:
+        from automl.metrics import REGRESSION
+
+        y, y_hat = truth.y[truth.mask], forecast[:, :, 0][truth.mask]
+        return float(REGRESSION.load(name).function(y, y_hat)) if len(y) > 1 else float("nan")
+
+    return metric
+
+
+def _normalised(kind: str) -> Callable[[Truth, np.ndarray], float]:
+    """Error of each series over the range of its training target, then the plain mean over series."""
+
+    def metric(truth: Truth, forecast: np.ndarray) -> float:
+        y, y_hat = truth.y, forecast[:, :, 0]
+        if kind == "mae":
+            error = _row_mean(np.abs(y - y_hat), truth.mask)
+        elif kind == "rmse":
+            error = np.sqrt(_row_mean(np.square(y - y_hat), truth.mask))
+        elif kind == "median":
+            error = np.array(
+                [np.median(e[m]) if m.any() else np.nan for e, m in zip(np.abs(y - y_hat), truth.mask, strict=True)]
+            )
+        else:
+            logs = np.log1p(np.maximum(y, 0)) - np.log1p(np.maximum(y_hat, 0))
+            error = np.sqrt(_row_mean(np.square(logs), truth.mask))
+        return _nanmean(error / truth.value_range)
+
+    return metric
+
+
+_POOLED: tuple[tuple[str, Direction], ...] = (
+    ("mean_absolute_error", "min"),
+    ("root_mean_squared_error", "min"),
+    ("median_absolute_error", "min"),
+    ("mean_absolute_percentage_error", "min"),
+    ("root_mean_squared_log_error", "min"),
+    ("r2_score", "max"),
+    ("explained_variance", "max"),
+    ("spearman_correlation", "max"),
+)
+_ALL = (
+    Metric("mase", "min", mase, "mean absolute scaled error"),
+    Metric("rmsse", "min", rmsse, "root mean squared scaled error"),
+    Metric("wape", "min", wape, "sum of absolute errors over sum of absolute actuals"),
+    Metric("smape", "min", smape, "symmetric mean absolute percentage error, percent"),
+    Metric("wql", "min", wql, "weighted quantile loss"),
+    Metric("normalized_root_mean_squared_error", "min", _normalised("rmse"), "per series, over its training range"),
+    Metric("normalized_mean_absolute_error", "min", _normalised("mae"), "per series, over its training range"),
+    Metric("normalized_median_absolute_error", "min", _normalised("median"), "per series, over its training range"),
+    Metric(
+        "normalized_root_mean_squared_log_error", "min", _normalised("rmsle"), "per series, over its training range"
+    ),
+    *(Metric(name, direction, _pooled(name), "over all values together") for name, direction in _POOLED),
+)
+REPORTED = {"bias": bias, "coverage_80": coverage_80}
+"""Shown beside the metrics, not to choose by: their best value is neither the lowest nor the highest."""
+
+METRICS = {m.name: m for m in _ALL}
+SCALED = frozenset(n for n in METRICS if n in {"mase", "rmsse"} or n.startswith("normalized_"))
+"""Undefined for series that never change."""
+
+_NAMES = Registry(
+    "metric",
+    {m.name: m.name for m in _ALL},
+    aliases={
+        "mae": "mean_absolute_error",
+        "rmse": "root_mean_squared_error",
+        "mape": "mean_absolute_percentage_error",
+        "nrmse": "normalized_root_mean_squared_error",
+        "nmae": "normalized_mean_absolute_error",
+        "r2": "r2_score",
+    },
+)
+
+
+def find_metric(name: str) -> Metric:
+    """Metric by name; case and short names (`MAE`, `nrmse`) are understood.
+
+    Examples
+    --------
+    >>> find_metric("MASE").name, find_metric("rmse").name
+    ('mase', 'root_mean_squared_error')
+    """
+    return METRICS[_NAMES.resolve(name)]
+
+
+def all_scores(truth: Truth, forecast: np.ndarray) -> dict[str, float]:
+    """Every metric of one set of rows."""
+    out = {name: float(metric.function(truth, forecast)) for name, metric in METRICS.items()}
+    return {**out, **{name: float(function(truth, forecast)) for name, function in REPORTED.items()}}

@@ -1,0 +1,215 @@
+"""ForecastModel: fitted members, their weights, their intervals, and the history they forecast from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from automl.budget import Deadline
+from automl.bundle import load_bundle, save_bundle
+from automl.errors import LearnerError, UnknownNameError
+from forecasting.intervals import Conformal, at_levels, stretch
+from forecasting.learners.base import LEARNERS
+from forecasting.metrics import naive_scales
+from forecasting.panel import Forecast, Panel
+from forecasting.task import ForecastTask, TaskSettings, panel_from_state, panel_state
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from automl.candidates import JsonScalar
+    from automl.trial import State
+    from forecasting.learners.base import Learner
+    from forecasting.panel import Future
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the leaderboard that can forecast.
+
+    Parameters
+    ----------
+    name : shown to the user. weights : member name -> weight (a single model has itself with weight 1).
+    factors : shape [levels], what its quantile distances are multiplied by (see `forecasting.intervals.fit_stretch`).
+    """
+
+    name: str
+    weights: tuple[tuple[str, float], ...]
+    factors: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One configuration.
+
+    Parameters
+    ----------
+    name : unique in the model. learner, params : what to build. conformal : its residual quantiles, None for a
+        learner with quantiles of its own. state : the learner fitted on all data, None = not fitted yet.
+    """
+
+    name: str
+    learner: str
+    params: tuple[tuple[str, JsonScalar], ...]
+    conformal: Conformal | None
+    state: State | None = None
+
+
+@dataclass(slots=True)
+class ForecastModel:
+    """What a search leaves behind, able to forecast with any of its entries.
+
+    Parameters
+    ----------
+    task : the panel it was fitted on and how. members, entries : by name. best : name of the entry to use by default.
+    """
+
+    task: ForecastTask
+    members: dict[str, Member]
+    entries: dict[str, Entry]
+    best: str
+    extra: dict[str, Any] = field(default_factory=dict)
+    _learners: dict[str, Learner] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> TaskSettings:
+        """How the members were fitted."""
+        return self.task.settings
+
+    def entry(self, name: str | None) -> Entry:
+        """Entry by name, the best one for None; case does not matter.
+
+        Raises
+        ------
+        UnknownNameError : no such entry.
+        """
+        if name is None:
+            return self.entries[self.best]
+        folded = {key.lower(): key for key in self.entries}
+        if name.lower() not in folded:
+            raise UnknownNameError("model", name, self.entries)
+        return self.entries[folded[name.lower()]]
+
+    def learner(self, member: str) -> Learner:
+        """Return a member's fitted learner; one the ensemble does not use is fitted when first asked for."""
+        if member not in self._learners:
+            known = self.members[member]
+            if known.state is not None:
+                self._learners[member] = LEARNERS.load(known.learner).from_state(*known.state)
+            else:
+                unfitted = self.task.build(known.learner, dict(known.params))
+                self._learners[member] = unfitted.fit(self.task.panel, self.task.context(Deadline()))
+        return self._learners[member]
+
+    def forecast(
+        self, panel: Panel, future: Future, levels: tuple[float, ...], *, model: str | None = None
+    ) -> Forecast:
+        """Forecast the steps after each series' last row.
+
+        Parameters
+        ----------
+        panel : history to forecast from. future : known covariates ahead. levels : quantiles wanted, ascending.
+        """
+        entry = self.entry(model)
+        total: np.ndarray | None = None
+        fallback = np.zeros(panel.n_series, dtype=bool)
+        for name, weight in entry.weights:
+            if weight == 0:
+                continue
+            values, fell = self._channels(name, panel, future)
+            total = weight * values if total is None else total + weight * values
+            fallback |= fell
+        if total is None:
+            raise LearnerError(f"model {entry.name!r} has no member with weight.")
+        return Forecast(self._finish(total, entry, panel, levels), levels, fallback)
+
+    def refitted(self, panel: Panel, model: str | None = None) -> ForecastModel:
+        """Return the same model with one entry's members fitted on another panel (same columns); intervals stay."""
+        learners = {}
+        for name, weight in self.entry(model).weights:
+            if weight:
+                member = self.members[name]
+                learner = self.task.build(member.learner, dict(member.params))
+                learners[name] = learner.fit(panel, self.task.context(Deadline()))
+        return replace(self, _learners=learners)
+
+    def _channels(self, name: str, panel: Panel, future: Future) -> tuple[np.ndarray, np.ndarray]:
+        learner, conformal = self.learner(name), self.members[name].conformal
+        if conformal is None:
+            forecast = learner.forecast(panel, future, self.settings.levels)
+            return forecast.values, forecast.fallback
+        forecast = learner.forecast(panel, future, ())
+        scale = naive_scales(panel, self.settings.season)[0]
+        return conformal.channels(forecast.point, scale, panel.ids), forecast.fallback
+
+    def _finish(self, channels: np.ndarray, entry: Entry, panel: Panel, levels: tuple[float, ...]) -> np.ndarray:
+        floor = floors(panel)
+        calibrated = stretch(channels, entry.factors, floor)
+        calibrated[:, :, 0] = np.maximum(calibrated[:, :, 0], floor[:, None])
+        out = at_levels(calibrated, self.settings.levels, levels) if levels else calibrated[:, :, :1]
+        return np.maximum(out, floor[:, None, None])
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def save(self, path: Path, manifest: dict[str, Any]) -> None:
+        """Write everything into a directory, without pickle."""
+        states: dict[str, State] = {}
+        members = []
+        for i, member in enumerate(self.members.values()):
+            row: dict[str, Any] = {"name": member.name, "learner": member.learner, "params": dict(member.params)}
+            state = self._learners[member.name].state() if member.name in self._learners else member.state
+            if state is not None:
+                row["fitted"] = f"member-{i}"
+                states[f"member-{i}"] = state
+            if member.conformal is not None:
+                row["conformal"] = f"interval-{i}"
+                states[f"interval-{i}"] = member.conformal.state()
+            members.append(row)
+        panel, blobs = panel_state(self.task.panel)
+        states["panel"] = (panel, {**blobs, "cuts": np.stack(self.task.cuts)})
+        own = {name: getattr(self.settings, name) for name in self.settings.__slots__}
+        entries = [
+            {"name": e.name, "weights": dict(e.weights), "factors": e.factors.tolist()} for e in self.entries.values()
+        ]
+        core = {
+            "task": {**own, "levels": list(own["levels"])},
+            "members": members,
+            "entries": entries,
+            "best": self.best,
+        }
+        save_bundle(path, {**manifest, "model": core, "extra": self.extra}, states)
+
+    @classmethod
+    def load(cls, path: Path) -> tuple[ForecastModel, dict[str, Any]]:
+        """Read what `save` wrote: (model, manifest).
+
+        Raises
+        ------
+        ModelFileError : a file is missing, truncated, changed or of a newer format.
+        """
+        manifest, states = load_bundle(path)
+        core = manifest["model"]
+        settings, blobs = states["panel"]
+        cuts = list(np.asarray(blobs.pop("cuts")))
+        own = {**core["task"], "levels": tuple(core["task"]["levels"])}
+        task = ForecastTask(panel_from_state((settings, blobs)), cuts, TaskSettings(**own))
+        members = {row["name"]: _member(row, states) for row in core["members"]}
+        entries = {
+            e["name"]: Entry(e["name"], tuple(e["weights"].items()), np.array(e["factors"])) for e in core["entries"]
+        }
+        return cls(task, members, entries, core["best"], manifest["extra"]), manifest
+
+
+def _member(row: Mapping[str, Any], states: Mapping[str, State]) -> Member:
+    conformal = Conformal.from_state(*states[row["conformal"]]) if "conformal" in row else None
+    state = states[row["fitted"]] if "fitted" in row else None
+    return Member(row["name"], row["learner"], tuple(sorted(row["params"].items())), conformal, state)
+
+
+def floors(panel: Panel) -> np.ndarray:
+    """Lowest sensible forecast of each series: 0 where nothing negative was ever seen, else none. Shape [n]."""
+    low = np.minimum.reduceat(panel.y, panel.indptr[:-1])
+    return np.where(low >= 0, 0.0, -np.inf)

@@ -1,0 +1,135 @@
+"""Which learners are tried, with which first configurations, and what is searched around them."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+from automl.candidates import Candidate, Choice, Dimension, Float, Int, JsonScalar
+from automl.errors import ConfigError
+from forecasting.learners.base import LEARNERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from forecasting.panel import Panel
+
+_COMMON: dict[str, Dimension] = {
+    "transform": Choice(("none", "log")),
+    "base": Choice(("last", "level", "seasonal")),
+    "weighting": Choice(("equal", "volume")),
+}
+_SPACES: dict[str, dict[str, Dimension]] = {
+    "LightGBM": {
+        **_COMMON,
+        "strategy": Choice(("direct", "recursive")),
+        "objective": Choice(("regression_l1", "regression", "huber")),
+        "n_estimators": Int(50, 600, log=True),
+        "learning_rate": Float(0.02, 0.15, log=True),
+        "num_leaves": Int(7, 95, log=True),
+        "min_child_samples": Int(5, 80, log=True),
+        "colsample": Float(0.4, 1.0),
+        "reg_lambda": Float(0.01, 10.0, log=True),
+        "series_code": Choice((True, False)),
+    },
+    "ElasticNet": {
+        **_COMMON,
+        "strategy": Choice(("direct", "recursive")),
+        "alpha": Float(0.0003, 0.1, log=True),
+        "l1_ratio": Float(0.05, 1.0),
+        "scaler": Choice(("StandardScaleWrapper", "MinMaxScaler", "MaxAbsScaler", "RobustScaler")),
+    },
+    "RandomForest": {
+        **_COMMON,
+        "min_samples_leaf": Int(1, 20, log=True),
+        "max_features": Float(0.15, 0.9),
+        "scaler": Choice(("none", "PCA")),
+    },
+    "ExtremeRandomTrees": {
+        **_COMMON,
+        "min_samples_leaf": Int(1, 20, log=True),
+        "max_features": Float(0.15, 0.9),
+        "scaler": Choice(("none", "PCA", "TruncatedSVDWrapper")),
+    },
+    "KNN": {
+        **_COMMON,
+        "n_neighbors": Int(3, 60, log=True),
+        "weights": Choice(("distance", "uniform")),
+        "scaler": Choice(("StandardScaleWrapper", "RobustScaler", "PCA", "SparseNormalizer")),
+    },
+}
+_PER_SERIES_SECONDS = {"ExponentialSmoothing": 0.3, "Prophet": 0.5, "AutoArima": 4.0}
+
+
+def candidates(
+    panel: Panel, *, season: int, allowed: Sequence[str] | None, blocked: Sequence[str], deep: bool
+) -> list[Candidate]:
+    """Return the candidates for a panel, cheap and safe ones first: the first answer comes at once.
+
+    Raises
+    ------
+    UnknownNameError : a name in `allowed` or `blocked` is no learner.
+    ConfigError : nothing is left.
+    """
+    names = set(LEARNERS) if allowed is None else {LEARNERS.resolve(n) for n in allowed}
+    names -= {LEARNERS.resolve(n) for n in blocked}
+    if allowed is None and not deep:
+        names.discard("TCNForecaster")
+    out = [c for c in _portfolio(panel, season) if c.learner in names]
+    if not out:
+        raise ConfigError(
+            f"allowed={list(allowed) if allowed is not None else 'all'} without blocked={list(blocked)} leaves no "
+            f"learner. Known: {', '.join(LEARNERS)}."
+        )
+    return out
+
+
+def skipped(names: Sequence[str]) -> dict[str, str]:
+    """Learners whose package is missing, with the command that installs it."""
+    needs = {"TCNForecaster": ("torch", "deep")}
+    return {
+        name: f"skipped: pip install 'forecastle[{extra}]'"
+        for name, (package, extra) in needs.items()
+        if name in names and importlib.util.find_spec(package) is None
+    }
+
+
+def _portfolio(panel: Panel, season: int) -> list[Candidate]:
+    """Fixed order: naive, two strong pooled models, then by rising cost. A space is searched once a learner."""
+    of, n = Candidate.of, panel.n_series
+    direct: dict[str, JsonScalar] = {
+        "strategy": "direct",
+        "base": "seasonal" if season > 1 else "level",
+        "transform": "auto",
+    }
+    light: dict[str, JsonScalar] = {
+        **direct,
+        "num_leaves": 15,
+        "learning_rate": 0.07,
+        "n_estimators": 150,
+        "max_rows": 60_000,
+    }
+    space = _SPACES
+    slow = sorted(_PER_SERIES_SECONDS, key=lambda name: _PER_SERIES_SECONDS[name])
+    return [
+        of("SeasonalNaive", cost=0.01),
+        of("LightGBM", light, space=space["LightGBM"], cost=1),
+        of("ElasticNet", {**direct, "max_rows": 60_000}, space=space["ElasticNet"], cost=1),
+        of("LightGBM", {**light, "base": "level", "weighting": "volume"}, cost=1),
+        of("Naive", cost=0.01),
+        of("Average", cost=0.01),
+        of("SeasonalAverage", cost=0.01),
+        of("LightGBM", {**light, "strategy": "recursive"}, cost=1),
+        of("ExtremeRandomTrees", {"base": "level", "weighting": "volume"}, space=space["ExtremeRandomTrees"], cost=2),
+        *(of(name, cost=_PER_SERIES_SECONDS[name] * n) for name in slow[:1]),
+        of(
+            "LightGBM",
+            {**light, "base": "level", "transform": "none", "n_estimators": 300, "learning_rate": 0.03},
+            cost=2,
+        ),
+        of("KNN", direct, space=space["KNN"], cost=1),
+        of("RandomForest", direct, space=space["RandomForest"], cost=3),
+        of("TCNForecaster", cost=30),
+        *(of(name, cost=_PER_SERIES_SECONDS[name] * n) for name in slow[1:]),
+        of("LightGBM", {**direct, "num_leaves": 31, "n_estimators": 400, "learning_rate": 0.03}, cost=6),
+    ]

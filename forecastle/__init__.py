@@ -1,0 +1,61 @@
+"""forecastle: open AutoML with time-series forecasting at its core. Names are imported when they are first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from automl.budget import ExitCriteria
+    from automl.errors import AutoMLError, ConfigError, DataError, MissingPackageError, ModelFileError, RunError
+    from automl.runs import Run
+    from forecasting import datasets, plots
+    from forecasting.config import Columns, Covariates, DataSettings, FeatureSettings, SearchSettings, Settings
+    from forecasting.forecaster import Forecaster
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AutoMLError",
+    "Columns",
+    "ConfigError",
+    "Covariates",
+    "DataError",
+    "DataSettings",
+    "ExitCriteria",
+    "FeatureSettings",
+    "Forecaster",
+    "MissingPackageError",
+    "ModelFileError",
+    "Run",
+    "RunError",
+    "SearchSettings",
+    "Settings",
+    "__version__",
+    "datasets",
+    "plots",
+]
+
+_HOMES = {
+    "automl.errors": ("AutoMLError", "ConfigError", "DataError", "MissingPackageError", "ModelFileError", "RunError"),
+    "automl.budget": ("ExitCriteria",),
+    "automl.runs": ("Run",),
+    "forecasting.forecaster": ("Forecaster",),
+    "forecasting.config": (
+        "Columns", "Covariates", "DataSettings", "FeatureSettings", "SearchSettings", "Settings",
+    ),
+}  # fmt: skip
+_NAMES = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = ("datasets", "plots")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"forecasting.{name}")
+    if name not in _NAMES:
+        raise AttributeError(f"module 'forecastle' has no attribute {name!r}; it has {', '.join(__all__)}.")
+    return getattr(importlib.import_module(_NAMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

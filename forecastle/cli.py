@@ -1,0 +1,463 @@
+"""The command line. Messages go to stderr, asked data to files or stdout; bad input ends with code 2 and a reason."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from automl.errors import AutoMLError, ConfigError, RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pandas import DataFrame
+
+    from automl.runs import Verb
+    from forecasting.forecaster import Forecaster
+
+BAD_INPUT, INTERRUPTED = 2, 130
+_LEVELS = (0.1, 0.5, 0.9)
+"""Quantile columns of a forecast file where neither the job nor the command asks for others."""
+
+app = typer.Typer(
+    help="Forecast many series from one command. Tables are CSV or Parquet, told apart by their suffix.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+control = typer.Typer(help="Steer a run from another terminal, or take up one that was stopped.", no_args_is_help=True)
+app.add_typer(control, name="run")
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as given to fit --out.")]
+OutFile = Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write (.csv or .parquet).")]
+Model = Annotated[str | None, typer.Option("--model", help="Any entry of the leaderboard; default the best.")]
+Quantiles = Annotated[str | None, typer.Option("--quantiles", metavar="0.1,0.9", help="Levels of quantile columns.")]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (0 done, 2 bad input, 130 interrupted)."""
+    command = typer.main.get_command(app)
+    try:
+        command.main(args=None if argv is None else list(argv), prog_name="forecastle")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except (AutoMLError, OSError) as error:
+        _say(f"forecastle: {_reason(error)}", style="bold red")
+        return BAD_INPUT
+    return 0
+
+
+# -- learn -----------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def fit(
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to make.")],
+    data: Annotated[
+        Path | None, typer.Argument(metavar="DATA", help="Training table, one row a series and time.")
+    ] = None,
+    job: Annotated[
+        Path | None, typer.Option("--job", metavar="JOB.yml", help="Settings; see docs/settings.md.")
+    ] = None,
+    horizon: Annotated[int | None, typer.Option("--horizon", help="Steps ahead; wins over the job file.")] = None,
+) -> None:
+    """Search models for DATA, combine the best and keep everything in the run folder."""
+    from forecasting.forecaster import Forecaster
+    from forecastle.jobs import Job, load_job
+    from forecastle.tables import column_names, read_table
+
+    spec = Job() if job is None else load_job(job)
+    if horizon is not None:
+        spec = replace(spec, forecasting=replace(spec.forecasting, forecast_horizon=horizon))
+    source = spec.data.training_data if data is None else data
+    if source is None:
+        raise ConfigError("no training data. Fix: forecastle fit DATA ..., or data.training_data in the job file.")
+    names = column_names(source)
+    ids, settings = spec.roles(names).id, spec.settings(names)
+    forecaster = Forecaster(spec.forecasting.forecast_horizon, seed=spec.forecasting.seed, settings=settings)
+    _check_writable(out)
+    frame = read_table(source, text=ids)
+    held_out = {name: read_table(path, text=ids) for name, path in spec.held_out().items()}
+    forecaster.fit(frame, validation=held_out.get("validation_data"), path=out)
+    if job is not None:
+        shutil.copyfile(job, out / "job.yml")
+    _finish(forecaster, out, frame)
+    if spec.training.enable_model_explainability:
+        _write(forecaster.explain(), out / "explanation.csv", "importance of the inputs")
+    if "test_data" in held_out:
+        _evaluate(forecaster, out, held_out["test_data"], out / "test")
+    _end(forecaster, out)
+
+
+# -- use -------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    *,
+    out: OutFile,
+    future: Annotated[Path | None, typer.Option("--future", help="Known covariates of the steps ahead.")] = None,
+    history: Annotated[
+        Path | None, typer.Option("--history", help="Newer actual rows; nothing is fitted anew.")
+    ] = None,
+    horizon: Annotated[int | None, typer.Option("--horizon", help="Steps ahead; default the trained ones.")] = None,
+    quantiles: Quantiles = None,
+    level: Annotated[str | None, typer.Option("--level", metavar="80,95", help="Central intervals, percent.")] = None,
+    model: Model = None,
+) -> None:
+    """Forecast the steps after the end of each series."""
+    forecaster = _load(run, out)
+    frame = forecaster.predict(
+        _table(future, run),
+        history=_table(history, run),
+        horizon=horizon,
+        quantiles=_asked_quantiles(forecaster, quantiles, level),
+        level=_numbers("--level", level),
+        model=model,
+    )
+    _write(frame, out, "forecast")
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    test: Annotated[Path, typer.Argument(metavar="TEST", help="Rows after training, with the target.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for predictions and metrics.")],
+    quantiles: Quantiles = None,
+    model: Model = None,
+) -> None:
+    """Score on rows that came after training."""
+    forecaster = _load(run)
+    _check_writable(out)
+    frame = _table(test, run)
+    _evaluate(forecaster, run, frame, out, model=model, quantiles=_numbers("--quantiles", quantiles))
+
+
+@app.command()
+def backtest(
+    run: RunFolder,
+    *,
+    out: OutFile,
+    windows: Annotated[
+        int | None, typer.Option("--windows", help="How many origins; default those of the search.")
+    ] = None,
+    step: Annotated[int | None, typer.Option("--step", help="Steps between two origins.")] = None,
+    quantiles: Quantiles = None,
+    model: Model = None,
+) -> None:
+    """Refit the chosen model at earlier origins and forecast what came next."""
+    forecaster = _load(run, out)
+    levels = _asked_quantiles(forecaster, quantiles, None)
+    frame = forecaster.backtest(windows=windows, step=step, quantiles=levels, model=model)
+    _write(frame, out, "backtest")
+
+
+@app.command()
+def leaderboard(
+    run: RunFolder,
+    metric: Annotated[str | None, typer.Option("--metric", help="Rank by another metric, such as wape.")] = None,
+) -> None:
+    """Print all models, best first: a table for a person, CSV into a pipe. Works while the run searches, too."""
+    _show(_board(run, metric), "leaderboard")
+
+
+@app.command()
+def summary(run: RunFolder) -> None:
+    """Print a row an algorithm: how many trials and the best score."""
+    import pandas as pd
+
+    from automl.runs import Run
+
+    _show(pd.DataFrame(Run.open(run).summary()), "summary")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for everything the demo makes.")],
+    time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds for the whole search.")] = 30.0,
+) -> None:
+    """Forecast four real monthly series that installed packages ship."""
+    from forecasting.datasets import shipped_monthly
+    from forecasting.forecaster import Forecaster
+    from forecastle.tables import write_table
+
+    _check_writable(out)
+    run = out / "run"
+    if (run / "run.json").is_file():
+        shutil.rmtree(run)
+    frame = shipped_monthly()
+    data = write_table(frame, out / "data.csv")
+    _say(f"Data: {data} ({frame['unique_id'].nunique()} monthly series, {len(frame)} rows).")
+    _say(f"Forecasting 12 months, at most {time_limit:g} s ...")
+    forecaster = Forecaster(horizon=12, freq="MS", time_limit=time_limit).fit(frame, path=run)
+    _finish(forecaster, run, frame)
+    _end(forecaster, run)
+
+
+# -- steer -----------------------------------------------------------------------------------------------------------
+
+
+@control.command()
+def pause(run: RunFolder) -> None:
+    """Let the trials at work end and start no other until `run resume`."""
+    _send(run, "pause")
+
+
+@control.command()
+def resume(run: RunFolder) -> None:
+    """Go on with a paused run; one whose process is gone goes on in this one."""
+    from automl.runs import Run
+
+    if Run.open(run).is_live():
+        _send(run, "resume")
+    else:
+        _take_up(run)
+
+
+@control.command()
+def cancel(run: RunFolder) -> None:
+    """End the search; the best so far becomes the model."""
+    _send(run, "cancel")
+
+
+@control.command("cancel-trial")
+def cancel_trial(
+    number: Annotated[int, typer.Argument(metavar="N", help="Number of the trial, as in the leaderboard.")],
+    run: RunFolder,
+) -> None:
+    """Kill one trial; the search goes on."""
+    _send(run, "cancel-trial", number)
+
+
+@control.command("continue")
+def continue_(
+    run: RunFolder,
+    more_trials: Annotated[int | None, typer.Option("--more-trials", help="Trials on top of those it has.")] = None,
+    more_time: Annotated[float | None, typer.Option("--more-time", metavar="MINUTES", help="Minutes to go on.")] = None,
+) -> None:
+    """Search on in a run that has ended; its trials are kept."""
+    if more_trials is None and more_time is None:
+        raise ConfigError("say how much longer: --more-trials N, --more-time MINUTES, or both.")
+    _take_up(run, more_trials=more_trials, more_time=None if more_time is None else 60 * more_time)
+
+
+def _send(run: Path, command: Verb, number: int | None = None) -> None:
+    from automl.runs import Run
+
+    opened = Run.open(run)
+    if not opened.is_live():
+        raise RunError(
+            f"{run} is {opened.state} and no process works on it. Fix: `forecastle run resume {run}` to go on with it, "
+            f"`forecastle run continue {run} --more-trials N` to search on."
+        )
+    opened.send(command, number)
+    _say(f"{command} sent to {run}.")
+
+
+def _take_up(run: Path, **more: Any) -> None:
+    from forecasting.forecaster import Forecaster
+
+    forecaster = Forecaster.resume(run, **more)
+    _finish(forecaster, run, None)
+    _end(forecaster, run)
+
+
+# -- what commands share ---------------------------------------------------------------------------------------------
+
+
+def _load(run: Path, *files: Path) -> Forecaster:
+    """Open the model of a run, after a look at whether the answers can be written."""
+    from forecasting.forecaster import Forecaster
+    from forecastle.tables import table_kind
+
+    for file in files:
+        table_kind(file)
+        _check_writable(file.parent)
+    return Forecaster.load(run)
+
+
+def _check_writable(folder: Path) -> None:
+    """Find out before the work is done that a folder cannot take its result."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"output folder {str(folder)!r} cannot be written: {error.strerror or error}. Fix: another --out."
+        ) from error
+
+
+def _table(path: Path | None, run: Path) -> DataFrame | None:
+    """Read rows for a run; ids that were texts in training stay texts, so that 007 is found again."""
+    from automl.runs import Run
+    from forecastle.tables import read_table
+
+    if path is None:
+        return None
+    schema = Run.open(run).settings["schema"]
+    kinds = zip(schema["columns"]["id"], schema["id_dtypes"], strict=True)
+    return read_table(path, text=[name for name, kind in kinds if kind in {"str", "object", "string", "category"}])
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...]:
+    """Read "0.1,0.9"."""
+    try:
+        return tuple(float(part) for part in (text or "").split(",") if part.strip())
+    except ValueError as error:
+        raise ConfigError(f"{option} takes numbers joined by commas, got {text!r}.") from error
+
+
+def _asked_quantiles(forecaster: Forecaster, quantiles: str | None, level: str | None) -> tuple[float, ...]:
+    """Levels of the quantile columns: those asked for here, else those of the job, else three usual ones."""
+    if quantiles or level:
+        return _numbers("--quantiles", quantiles)
+    return tuple(forecaster.settings.quantiles) or _LEVELS
+
+
+def _finish(forecaster: Forecaster, run: Path, frame: DataFrame | None) -> None:
+    """Leave the readable results beside the model: leaderboard, guardrails, forecast and picture."""
+    from forecasting.plots import forecast_html
+
+    board = forecaster.leaderboard()
+    _print_table(_short(board), f"Leaderboard ({board['metric'].iloc[0]})", stderr=True)
+    report = forecaster.guardrails()
+    for row in report[report["status"] != "passed"].itertuples():
+        _say(f"{row.name}: {row.message}", style="yellow" if row.status == "alerted" else "")
+    _write(board, run / "leaderboard.csv", "leaderboard")
+    _write(report, run / "guardrails.csv", "guardrails")
+    plan = forecaster.make_future_frame()
+    known = forecaster.settings.data.covariates.known
+    if known:
+        _write(plan, run / "future.csv", f"times to forecast, to be filled with {', '.join(known)}")
+        _say(f"Then: forecastle predict {run} --future {run / 'future.csv'} --out forecast.csv")
+        return
+    forecast = forecaster.predict(quantiles=_asked_quantiles(forecaster, None, None))
+    _write(forecast, run / "forecast.csv", "forecast")
+    if frame is not None:
+        _say(f"picture: {forecast_html(frame, forecast, run / 'forecast.html', **_roles(run))}")
+
+
+def _roles(run: Path) -> dict[str, Any]:
+    """Names of the id, time and target columns as charts take them."""
+    from automl.runs import Run
+
+    columns = Run.open(run).settings["schema"]["columns"]
+    return {"ids": tuple(columns["id"]), "time": columns["time"], "target": columns["target"]}
+
+
+def _end(forecaster: Forecaster, run: Path) -> None:
+    _say(f"model: {run} (best: {forecaster.best()}; the search ended: {forecaster.stopped_because})")
+    if forecaster.stopped_because == "interrupted":
+        _say("Interrupted: the model is the best so far. `forecastle run resume` goes on with the search.")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _evaluate(
+    forecaster: Forecaster,
+    run: Path,
+    test: DataFrame | None,
+    out: Path,
+    *,
+    model: str | None = None,
+    quantiles: tuple[float, ...] = (),
+) -> None:
+    import json
+
+    from forecasting.plots import forecast_html
+
+    result = forecaster.evaluate(test, quantiles=quantiles, model=model)
+    _write(result.predictions, out / "predictions.csv", "predictions")
+    _write(result.by_series, out / "metrics_by_series.csv", "metrics of each series")
+    path = out / "metrics.json"
+    # JSON knows no NaN: a metric that is not defined on this data is null
+    numbers = {name: None if math.isnan(value) else value for name, value in result.metrics.items()}
+    path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    shown = ", ".join(f"{name} {result.metrics[name]:.4g}" for name in ("mase", "wape", "wql") if name in numbers)
+    _say(f"metrics: {path} ({shown})")
+    drawn = forecast_html(result.predictions, result.predictions, out / "predictions.html", **_roles(run))
+    _say(f"picture: {drawn}")
+
+
+def _board(run: Path, metric: str | None) -> DataFrame:
+    """The leaderboard of the model, or of the trials so far where there is no model yet."""
+    import pandas as pd
+
+    from automl.runs import Run
+    from forecasting.forecaster import Forecaster
+    from forecasting.metrics import find_metric
+
+    opened = Run.open(run)
+    if (run / "model").is_dir() and not opened.is_live():
+        return _short(Forecaster.load(run).leaderboard(metric))
+    asked = find_metric(metric) if metric else None
+    rows = opened.leaderboard(asked.name, asked.direction) if asked else opened.leaderboard()
+    return _short(pd.DataFrame(rows))
+
+
+def _short(board: DataFrame) -> DataFrame:
+    wanted = ["model", "score", "status", "windows", "fit_s", "predict_s", "peak_mb", "fallbacks", "reason"]
+    return board[[c for c in wanted if c in board.columns]]
+
+
+# -- talking ---------------------------------------------------------------------------------------------------------
+
+
+def _reason(error: Exception) -> str:
+    """One paragraph."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _say(text: str, style: str = "") -> None:
+    from rich.console import Console
+
+    Console(stderr=True, soft_wrap=True).print(text, style=style or None, markup=False, highlight=False)
+
+
+def _write(frame: DataFrame, path: Path, what: str) -> None:
+    from forecastle.tables import write_table
+
+    _say(f"{what}: {write_table(frame, path)}")
+
+
+def _show(frame: DataFrame, title: str) -> None:
+    """Print asked data: a table where a person looks, CSV into a pipe or a file."""
+    if frame.empty:
+        _say("No trial has ended yet.")
+    elif sys.stdout.isatty():
+        _print_table(frame, title, stderr=False)
+    else:
+        sys.stdout.write(frame.to_csv(index=False))
+
+
+def _print_table(frame: DataFrame, title: str, *, stderr: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(stderr=stderr)
+    if not console.is_terminal:
+        console.width = 140
+    empty = [c for c in frame.columns if frame[c].isna().all() or (frame[c] == "").all()]
+    shown = frame.drop(columns=empty)
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in shown.columns:
+        number = shown[name].dtype.kind in "fi"
+        table.add_column(str(name), justify="right" if number else "left", no_wrap=number, overflow="fold")
+    for row in shown.itertuples(index=False):
+        table.add_row(*(_cell(value) for value in row))
+    console.print(table, markup=False, highlight=False)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4g}"
+    return "" if value is None else str(value)

@@ -1,0 +1,298 @@
+"""Features: golden rows, names, and that nothing after the origin is ever read."""
+
+import datetime
+
+import hypothesis.strategies as st
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+
+from forecasting.features import history as hist
+from forecasting.features.calendar import CALENDAR_NAMES, calendar, calendar_names
+from forecasting.features.history import Rows
+from forecasting.features.holidays import holiday_features, holiday_names
+from forecasting.features.plan import FeaturePlan, PlanSettings, auto_lags, direct_forecast
+from forecasting.learners.base import FitContext
+from forecasting.panel import Future, Panel
+from forecasting.timegrid import TimeGrid
+from tests.forecasting.panels import future_of, small_panel
+
+HORIZON = 6
+
+
+def test_lag_expansion_table():
+    """Monthly 0, 10, .., 50 from January, horizon 3, lag 1: April is seen from March, February and January."""
+    panel = Panel.from_arrays([np.arange(0.0, 60, 10)], TimeGrid("MS", "2001-01-01"))
+    plan = FeaturePlan.fit(
+        panel,
+        PlanSettings(lags="1", windows="", base="none", transform="none"),
+        FitContext(horizon=3, season=1),
+    )
+    scaled = plan.scale(panel)
+    rows, series = plan.training_rows(scaled, seed=0)
+    design = plan.design(scaled, rows, series)
+    lag = design.x[:, plan.feature_names.index("lag1")] * scaled.scale[0]
+    ahead = design.x[:, plan.feature_names.index("horizon_origin")]
+    april = {int(h): v for h, v, t in zip(ahead, lag, rows.target, strict=True) if t == 3}
+    assert april == pytest.approx({1: 20.0, 2: 10.0, 3: 0.0})
+    # 6 values, every target after the first from every origin inside the series: 5 + 4 + 3 rows
+    assert len(rows.target) == 12
+
+
+def test_calendar_golden_row():
+    grid = TimeGrid("s", "2011-01-01 00:25:30")
+    row = dict(zip(CALENDAR_NAMES, calendar(grid, np.array([0]), CALENDAR_NAMES)[0], strict=True))
+    want = {
+        "year": 2011, "year_iso": 2010, "half": 1, "quarter": 1, "month": 1, "day": 1, "wday": 5, "qday": 1, "yday": 1,
+        "week": 52, "hour": 0, "am_pm": 0, "hour12": 0, "minute": 25, "second": 30,
+    }  # fmt: skip
+    assert row == want
+
+
+def test_calendar_matches_the_standard_library():
+    grid = TimeGrid("h", "2019-12-28 00:00")
+    names = calendar_names(grid)
+    values = calendar(grid, np.arange(24 * 800), names)
+    for step in range(0, 24 * 800, 997):
+        day = datetime.datetime(2019, 12, 28) + datetime.timedelta(hours=step)  # noqa: DTZ001 - naive on purpose
+        row = dict(zip(names, values[step], strict=True))
+        assert (row["year"], row["month"], row["day"], row["hour"]) == (day.year, day.month, day.day, day.hour)
+        assert (row["year_iso"], row["week"], row["wday"]) == (
+            day.isocalendar()[0],
+            day.isocalendar()[1],
+            day.weekday(),
+        )
+        assert row["yday"] == day.timetuple().tm_yday
+        first = datetime.datetime(day.year, 3 * ((day.month - 1) // 3) + 1, 1)  # noqa: DTZ001 - naive on purpose
+        assert row["qday"] == (day - first).days + 1
+
+
+@pytest.mark.parametrize(
+    ("freq", "absent", "present"),
+    [
+        ("D", {"hour", "minute", "second", "am_pm", "hour12"}, {"wday", "month", "week"}),
+        ("MS", {"day", "wday", "week", "yday"}, {"month", "quarter", "year"}),
+        ("QS", {"month_lbl", "day", "wday"}, {"quarter"}),
+        ("YS", {"quarter", "half", "month"}, {"year"}),
+        ("h", {"minute", "second"}, {"hour", "wday", "am_pm"}),
+    ],
+)
+def test_calendar_is_pruned_by_frequency(freq, absent, present):
+    names = set(calendar_names(TimeGrid(freq, "2001-01-01")))
+    assert not names & absent
+    assert present <= names
+
+
+def test_holidays_daily_window():
+    grid = TimeGrid("D", "2020-12-20")
+    values = holiday_features(grid, np.arange(10), "US", 3)
+    table = pd.DataFrame(values, columns=list(holiday_names(grid, 3)), index=grid.stamps(np.arange(10)))
+    assert table.loc["2020-12-25", "holiday"] == 1
+    assert table.loc["2020-12-23"].tolist() == [0, 2, 4]
+    assert table.loc["2020-12-27"].tolist() == [0, 4, 2]
+
+
+def test_holidays_are_counted_on_weekly_data():
+    grid = TimeGrid("W-THU", "2020-12-24")
+    ahead, back = holiday_features(grid, np.array([0, 1]), "US", 3).T
+    assert ahead.tolist() == [1, 1]  # the 25th in the week from the 24th, New Year in the one from the 31st
+    assert back.tolist() == [0, 1]
+
+
+def test_holidays_do_not_depend_on_which_steps_are_asked_together():
+    grid = TimeGrid("D", "2019-01-01")
+    whole = holiday_features(grid, np.arange(900), "US", 3)
+    np.testing.assert_array_equal(whole[400:410], holiday_features(grid, np.arange(400, 410), "US", 3))
+
+
+def _naive_window(y, origin, begin, width, statistic):
+    if origin - width + 1 < begin:
+        return np.nan
+    part = y[origin - width + 1 : origin + 1]
+    return {"mean": part.mean, "min": part.min, "max": part.max, "std": part.std, "sum": part.sum}[statistic]()
+
+
+@given(sizes=st.lists(st.integers(1, 15), min_size=1, max_size=4), width=st.integers(2, 6), seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_history_features_equal_their_slow_twins(sizes, width, seed):
+    rng = np.random.default_rng(seed)
+    y = rng.standard_normal(sum(sizes))
+    begin = np.repeat(np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes)
+    target = np.arange(len(y))
+    ahead = rng.integers(1, 5, len(y))
+    keep = target - ahead >= begin
+    rows = Rows(target[keep], ahead[keep], begin[keep])
+    for statistic in ("mean", "min", "max", "std", "sum"):
+        want = [_naive_window(y, o, b, width, statistic) for o, b in zip(rows.origin, rows.begin, strict=True)]
+        np.testing.assert_allclose(hist.window(y, rows, width, statistic), want, atol=1e-12)
+    lagged = [y[o - width + 1] if o - width + 1 >= b else np.nan for o, b in zip(rows.origin, rows.begin, strict=True)]
+    np.testing.assert_array_equal(hist.lag(y, rows, width), lagged)
+    seasonal = []
+    for t, h, b in zip(rows.target, rows.ahead, rows.begin, strict=True):
+        at = t - width
+        while at > t - h:
+            at -= width
+        seasonal.append(y[at] if at >= b else np.nan)
+    np.testing.assert_array_equal(hist.same_season(y, rows, width, 1), seasonal)
+
+
+PLANS = [
+    PlanSettings(strategy=s, base=b, transform=t)
+    for s in ("direct", "recursive")
+    for b in ("none", "last", "level", "seasonal")
+    for t in ("none", "log")
+]
+
+
+@pytest.mark.parametrize("plan_settings", PLANS, ids=lambda p: f"{p.strategy}-{p.base}-{p.transform}")
+@given(seed=st.integers(0, 1000), shock=st.sampled_from([1.0, -3.0, 1e6]))
+@settings(max_examples=5, deadline=None)
+def test_rows_never_read_past_their_origin(plan_settings, seed, shock):
+    """Change every value after some cutoff: rows whose origin lies at or before it stay byte-identical."""
+    panel = small_panel(seed=seed % 7)
+    context = FitContext(horizon=HORIZON, season=12, country="US")
+    plan = FeaturePlan.fit(panel, plan_settings, context)
+    scaled = plan.scale(panel)
+    rng = np.random.default_rng(seed)
+    cut = rng.integers(HORIZON + 1, panel.lengths - 1)
+    position = np.arange(panel.n_rows) - np.repeat(panel.indptr[:-1], panel.lengths)
+    after = position > np.repeat(cut, panel.lengths)
+    z = np.where(after, scaled.z + shock, scaled.z)
+    rows, series = plan.training_rows(scaled, seed=0)
+    early = rows.origin - rows.begin <= cut[series]
+    from dataclasses import replace
+
+    kept = Rows(rows.target[early], rows.ahead[early], rows.begin[early])
+    past_values = panel.past.values.copy()
+    past_values[after] += shock
+    before = plan.design(scaled, kept, series[early], panel.past)
+    shocked = plan.design(replace(scaled, z=z), kept, series[early], replace(panel.past, values=past_values))
+    assert early.any()
+    assert before.x.tobytes() == shocked.x.tobytes()
+    assert before.base.tobytes() == shocked.base.tobytes()
+
+
+def test_plan_is_fitted_on_the_training_part_only():
+    """The plan and scale of a cut panel do not depend on what stood after the cut."""
+    panel = small_panel()
+    context = FitContext(horizon=HORIZON, season=12)
+    wild = Panel.from_arrays(
+        [np.concatenate([panel.series(i)[:-8], np.full(8, 1e9)]) for i in range(3)], panel.grid, ids=panel.ids,
+        known=panel.known, past=panel.past, static=panel.static,
+    )  # fmt: skip
+    cut = panel.lengths - 8
+    plans = [FeaturePlan.fit(p.head(cut), PlanSettings(), context) for p in (panel, wild)]
+    assert plans[0] == plans[1]
+    scales = [plan.scale(p.head(cut)) for plan, p in zip(plans, (panel, wild), strict=True)]
+    assert scales[0].scale.tobytes() == scales[1].scale.tobytes()
+    assert scales[0].fixed.tobytes() == scales[1].fixed.tobytes()
+
+
+def test_medians_come_from_rows_up_to_the_cutoff():
+    panel = small_panel()
+    from dataclasses import replace
+
+    observed = panel.known.observed.copy()
+    observed[5, 0] = False
+    panel = replace(panel, known=replace(panel.known, observed=observed))
+    context = FitContext(horizon=HORIZON, season=12)
+    cut = panel.head(np.array([20, 20, 20]))
+    plan = FeaturePlan.fit(cut, PlanSettings(), context)
+    x = plan.scale(cut).fixed[5, plan.feature_names.index("price")]
+    first = panel.known.values[:20, 0]
+    want = np.median(np.delete(first, 5))
+    assert x == pytest.approx(want, rel=1e-6)
+
+
+def test_training_and_forecast_rows_agree():
+    """The features of the first step ahead equal those a training row of the same target and origin has."""
+    panel = small_panel()
+    context = FitContext(horizon=HORIZON, season=12)
+    cut = panel.lengths - HORIZON
+    train = panel.head(cut)
+    rest = panel.window(cut, panel.lengths)
+    plan = FeaturePlan.fit(train, PlanSettings(), context)
+    ahead = plan.scale(train, Future(HORIZON, rest.known))
+    rows, series = plan.future_rows(ahead, HORIZON)
+    forecast = plan.design(ahead, rows, series, train.past)
+    whole = plan.scale(panel)
+    position = rows.target - rows.begin
+    inside = panel.indptr[:-1][series]
+    seen = plan.design(Scaled_like(whole, ahead), Rows(inside + position, rows.ahead, inside), series, panel.past)
+    lags = [i for i, n in enumerate(plan.feature_names) if n.startswith(("lag", "season_lag", "mean_window", "month"))]
+    np.testing.assert_allclose(forecast.x[:, lags], seen.x[:, lags], rtol=1e-5, atol=1e-5)
+
+
+def Scaled_like(whole, other):  # noqa: N802 - reads as a type
+    """The whole panel on the other's scale."""
+    from dataclasses import replace
+
+    return replace(whole, scale=other.scale, bounds=other.bounds)
+
+
+@pytest.mark.parametrize("transform", ["none", "log"])
+def test_scaling_is_undone_exactly(transform):
+    """A predictor that knows the scaled answer gives back the original values."""
+    panel = small_panel(covariates=False)
+    context = FitContext(horizon=1, season=12)
+    plan = FeaturePlan.fit(panel, PlanSettings(transform=transform, strategy="recursive", base="level"), context)
+    scaled = plan.scale(panel)
+    rows, series = plan.training_rows(scaled, 0)
+    design = plan.design(scaled, rows, series)
+    z = plan.bounded(design.y * design.scale + design.base, design.series, scaled)
+    np.testing.assert_allclose(plan.inverse(z, scaled.shift[series]), panel.y[rows.target], rtol=1e-9)
+
+
+def test_recursion_past_the_horizon_equals_two_requests():
+    """A 2H request is H steps, then H steps with the first forecasts as history."""
+    panel = small_panel(covariates=False)
+    context = FitContext(horizon=HORIZON, season=12)
+    plan = FeaturePlan.fit(panel, PlanSettings(transform="none", base="last"), context)
+
+    def predict(x):
+        return 0.3 * np.nan_to_num(x[:, plan.feature_names.index("lag2")]) + 0.1
+
+    long = direct_forecast(plan, predict, panel, Future.bare(panel, 2 * HORIZON))
+    first = direct_forecast(plan, predict, panel, Future.bare(panel, HORIZON))
+    np.testing.assert_array_equal(long[:, :HORIZON], first)
+    assert np.isfinite(long).all()
+
+
+def test_max_rows_is_kept_and_horizons_are_spread():
+    panel = small_panel((300, 300, 300), covariates=False)
+    plan = FeaturePlan.fit(panel, PlanSettings(max_rows=500), FitContext(horizon=24, season=12))
+    rows, _ = plan.training_rows(plan.scale(panel), seed=3)
+    assert len(rows.target) <= 500
+    assert len(np.unique(rows.ahead)) == 24
+
+
+def test_unknown_series_and_new_categories_get_their_own_code():
+    panel = small_panel()
+    plan = FeaturePlan.fit(panel.select(np.array([0, 1])), PlanSettings(), FitContext(horizon=2, season=12))
+    other = panel.select(np.array([2]))
+    fixed = plan.scale(other).fixed
+    assert (fixed[:, plan.feature_names.index("series_code")] == -1).all()
+
+
+def test_plan_round_trips_through_json():
+    import json
+
+    panel = small_panel()
+    plan = FeaturePlan.fit(panel, PlanSettings(), FitContext(horizon=HORIZON, season=12, country="US"))
+    assert FeaturePlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    scaled = plan.scale(panel, future_of(panel, HORIZON))
+    rows, series = plan.future_rows(scaled, HORIZON)
+    assert plan.design(scaled, rows, series, panel.past).x.shape[1] == len(plan.feature_names)
+
+
+def test_bad_plan_settings_name_the_setting():
+    from automl.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=r"lags must be at least 1, got 0"):
+        PlanSettings(lags="0,1")
+    with pytest.raises(ConfigError, match="windows must be at least 2"):
+        PlanSettings(windows="1")
+    with pytest.raises(ConfigError, match="strategy must be one of direct, recursive"):
+        PlanSettings(strategy="both")
+    assert auto_lags(7, 1000)[-1] == 28

@@ -1,0 +1,186 @@
+"""Plant known leakage and bookkeeping bugs one at a time; each must turn a test red.
+
+Run from the project's root: `python -m tests.mutations [name ...]`. Works on a copy, prints a Markdown table, exits 1
+when a bug survives. `tests/test_mutations.py` keeps the list honest: every mutation must still apply.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+_FEATURES = "tests/forecasting/test_features.py"
+_BACKTEST = "tests/forecasting/test_backtest.py"
+_LEAKAGE = "tests/forecasting/test_leakage.py"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One planted bug: the first occurrence of `old` in `file` becomes `new`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+MUTATIONS = (
+    Mutation(
+        "lag off by one",
+        "forecasting/features/history.py",
+        "rows.origin - (order - 1)",
+        "rows.origin - (order - 2)",
+        (_FEATURES,),
+    ),
+    Mutation(
+        "centred window",
+        "forecasting/features/history.py",
+        "first = rows.origin - width + 1",
+        "first = rows.origin - width // 2",
+        (_FEATURES,),
+    ),
+    Mutation(
+        "window reads another series",
+        "forecasting/features/history.py",
+        "np.where(first >= rows.begin, values",
+        "np.where(first >= 0, values",
+        (_FEATURES,),
+    ),
+    Mutation(
+        "lag reads another series",
+        "forecasting/features/history.py",
+        "np.where(position >= begin, z",
+        "np.where(position >= 0, z",
+        (_FEATURES,),
+    ),
+    Mutation(
+        "same season inside the horizon",
+        "forecasting/features/history.py",
+        "seasons = -(-rows.ahead // season) + back - 1",
+        "seasons = back",
+        (_FEATURES,),
+    ),
+    Mutation(
+        "level of the target instead of the origin",
+        "forecasting/features/plan.py",
+        'last = hist.gather(z, rows.origin, rows.begin)\n        if self.settings.base == "none"',
+        'last = hist.gather(z, rows.target, rows.begin)\n        if self.settings.base == "none"',
+        (_FEATURES,),
+    ),
+    Mutation(
+        "past covariate at the target",
+        "forecasting/features/plan.py",
+        "here = Rows(target, np.maximum(rows.ahead, target - last)",
+        "here = Rows(target, np.maximum(0 * rows.ahead, target - last)",
+        (_FEATURES,),
+    ),
+    Mutation(
+        "medians over imputed rows too",
+        "forecasting/features/plan.py",
+        "given = values[part][observed[part]]",
+        "given = values[part]",
+        (_FEATURES,),
+    ),
+    Mutation(
+        "one future target value in the training scale",
+        "forecasting/features/plan.py",
+        "z_history = self._transform(panel.y,",
+        "z_history = self._transform(np.concatenate([panel.y[1:], panel.y[:1]]),",
+        (_FEATURES,),
+    ),
+    Mutation(
+        "training panel holds the first scored row",
+        "forecasting/backtest.py",
+        "train = chosen.head(cut)",
+        "train = chosen.head(cut + 1)",
+        (_BACKTEST, _LEAKAGE),
+    ),
+    Mutation(
+        "scale of errors from the whole series",
+        "forecasting/backtest.py",
+        "naive_scales(train, season)",
+        "naive_scales(chosen, season)",
+        (_BACKTEST, _LEAKAGE),
+    ),
+    Mutation(
+        "intervals learned from their own window",
+        "forecasting/intervals.py",
+        "others = np.arange(w) != k",
+        "others = np.arange(w) >= 0",
+        ("tests/forecasting/test_intervals.py",),
+    ),
+    Mutation(
+        "unobserved values are scored",
+        "forecasting/metrics.py",
+        "return np.where(count > 0, np.where(mask, values, 0.0).sum(axis=1)",
+        "return np.where(count > 0, values.sum(axis=1)",
+        ("tests/forecasting/test_metrics.py",),
+    ),
+    Mutation(
+        "recursion forgets its own forecasts",
+        "forecasting/features/plan.py",
+        "z[block.target] = z_hat",
+        "z[block.target] = z[block.target - block.ahead]",
+        (_FEATURES,),
+    ),
+    Mutation(
+        "season detected on all rows",
+        "forecasting/fitting.py",
+        "season = detect_season(earliest)",
+        "season = detect_season(panel)",
+        (_LEAKAGE,),
+    ),
+    Mutation(
+        "later history changes an earlier window",
+        "forecasting/panel.py",
+        "end = np.clip(np.broadcast_to(end, self.n_series), begin, self.lengths)",
+        "end = np.clip(np.broadcast_to(end, self.n_series) + 1, begin, self.lengths)",
+        (_BACKTEST, _LEAKAGE),
+    ),
+)
+
+
+def plant(mutation: Mutation, root: Path) -> None:
+    """Change the file below `root`; the text to change must be there."""
+    path = root / mutation.file
+    text = path.read_text(encoding="utf-8")
+    if mutation.old not in text:
+        raise SystemExit(f"mutation {mutation.name!r} no longer applies to {mutation.file}: update tests/mutations.py")
+    path.write_text(text.replace(mutation.old, mutation.new, 1), encoding="utf-8")
+
+
+def caught_by(mutation: Mutation) -> list[str]:
+    """Names of the tests that fail with the bug planted."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "tree"
+        shutil.copytree(
+            ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "*cache*", "demo-output", "*.egg-info")
+        )
+        plant(mutation, copy)
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutation.tests]
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    return re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, flags=re.MULTILINE)
+
+
+def main(names: list[str]) -> int:
+    """Run the mutations asked for (all by default) and print which test caught each."""
+    survived = 0
+    print("| planted bug | caught by |\n| --- | --- |")
+    for mutation in MUTATIONS:
+        if names and mutation.name not in names:
+            continue
+        tests = caught_by(mutation)
+        survived += not tests
+        print(f"| {mutation.name} | {tests[0].split('::', 1)[-1] if tests else '**survived**'} |", flush=True)
+    return int(survived > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
