@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
+import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -112,7 +114,6 @@ class Forecaster:
         self._dropped: dict[Any, str] = {}
         self._stopped = ""
         self._metric = metric_name(self.settings)
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     # -- learning --------------------------------------------------------------------------------------------------
 
@@ -152,8 +153,9 @@ class Forecaster:
             self._report.append(note)
         self._metric = plan.task.settings.metric
         if path is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="forecastle-")
-            path = Path(self._temporary.name) / "run"
+            folder = tempfile.mkdtemp(prefix="forecastle-")
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            path = Path(folder) / "run"
         self.run = Run.create(Path(path), task=_KIND, settings=self._run_settings(), seed=self.seed)
         fitting = Fitting(self.run, self.settings)
         fitting.start(plan.task)

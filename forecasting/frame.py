@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -269,9 +270,10 @@ def _parse(values: pd.Series, name: str) -> pd.Series:
     try:
         parsed = pd.to_datetime(text, errors="coerce", format="ISO8601")
         if parsed.isna().any():
-            parsed = pd.to_datetime(text, errors="coerce")
-        if parsed.isna().any():
-            parsed = pd.to_datetime(text, errors="coerce", format="mixed")
+            with warnings.catch_warnings():
+                # pandas warns that it reads each value by itself; what it cannot read is an error below
+                warnings.filterwarnings("ignore", message="Could not infer format")
+                parsed = pd.to_datetime(text, errors="coerce")
     except ValueError as error:
         raise DataError(
             f"time column {name!r} mixes time zones or cannot be read: {error}. Fix: give all rows one time zone."
