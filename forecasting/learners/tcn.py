@@ -51,10 +51,10 @@ class TCNForecaster:
     61
     """
 
-    channels: int = 32
+    channels: int = 24
     blocks: int = 1
     cells: int | str = "auto"
-    dropout: float = 0.1
+    dropout: float = 0.3
     learning_rate: float = 0.003
     max_epochs: int = 30
     patience: int = 8

@@ -24,7 +24,7 @@ _DAY, _HOUR = 86_400.0, 3_600.0
 _HOLIDAY_WINDOW = 3
 _LONGEST_LAG_SEASON = 1_000
 _MOST_ZEROS = 0.1
-_INPUT_LIMIT, _TARGET_LIMIT, _COVARIATE_LIMIT = 10.0, 30.0, 8.0
+_INPUT_LIMIT, _TARGET_LIMIT, _COVARIATE_REACH = 10.0, 30.0, 1.5
 _FLAT = 1e-9
 
 
@@ -138,7 +138,7 @@ class Scale:
         unit = np.where(spread > 0, spread, 1.0)
         scaled = np.where(seen, (z - centre) / unit, 0.0)
         bottom, top = scaled.min(axis=1, keepdims=True), scaled.max(axis=1, keepdims=True)
-        room = np.maximum(top - bottom, 4.0) * np.where(use_log, 0.5, 2.0)
+        room = np.maximum(top - bottom, 4.0) * np.where(use_log, 0.25, 1.0)
         return cls(use_log, shift, least, centre, spread, bottom - room, top + room)
 
     def apply(self, y: np.ndarray) -> np.ndarray:
@@ -165,12 +165,15 @@ class Windows:
     Parameters
     ----------
     target, weight : [b, f, h], the truth on the network's scale and how much it counts (0 = not at all).
-    scale : the way back.
+    truth : [b, f, h], the truth in target units. unit : [b], mean absolute seasonal change of the history, 0 where
+        nothing changes. scale : the way back.
     """
 
     inputs: dict[str, np.ndarray]
     target: np.ndarray
     weight: np.ndarray
+    truth: np.ndarray
+    unit: np.ndarray
     scale: Scale
 
 
@@ -280,7 +283,8 @@ class Rows:
             "static_codes": self.static[1][series],
         }
         target = np.clip(z, -_TARGET_LIMIT, _TARGET_LIMIT)[:, target_at]
-        return Windows(inputs, target, weight[:, target_at], scale)
+        unit = _seasonal_change(y[:, :back], seen[:, :back], layout.season)
+        return Windows(inputs, target, weight[:, target_at], y[:, target_at], unit, scale)
 
     def extended(self, position: np.ndarray, y: np.ndarray) -> Rows:
         """Rows with values [n, h] taken as observed from `position` [n] on; what does not fit is left out."""
@@ -305,6 +309,16 @@ class Rows:
         return np.stack(lags, axis=3), np.stack(levels, axis=2)
 
 
+def _seasonal_change(y: np.ndarray, seen: np.ndarray, season: int) -> np.ndarray:
+    """Mean absolute seasonal change of histories [b, rows] (of one step where no season fits), shape [b]."""
+    out = np.zeros(len(y))
+    for step in (1, season):
+        pairs = seen[:, step:] & seen[:, :-step]
+        change = np.where(pairs, np.abs(y[:, step:] - y[:, :-step]), 0.0).sum(axis=1)
+        out = np.where(pairs.any(axis=1), change / np.maximum(pairs.sum(axis=1), 1), out)
+    return out
+
+
 def _traits(scale: Scale, seen: np.ndarray, forks: int) -> np.ndarray:
     """How much a window swings relative to its level, and how much of it is there. Shape [b, forks, 2]."""
     size = np.maximum(np.maximum(np.abs(scale.centre), scale.spread), np.finfo(float).tiny)
@@ -321,8 +335,10 @@ def _two_views(values: np.ndarray, valid: np.ndarray, back: int, columns: tuple[
     inside = valid[:, :back, None]
     mean = np.where(inside, values[:, :back], 0.0).sum(axis=1) / np.maximum(inside.sum(axis=1), 1)
     own = (values - mean[:, None]) * ratio
-    both = np.clip(np.concatenate([values, own], axis=2), -_COVARIATE_LIMIT, _COVARIATE_LIMIT)
-    return np.where(valid[:, :, None], both, 0.0)
+    # a network goes on in a straight line beyond what it has seen: far values are drawn in, or a price never seen
+    # before would be answered with a demand never seen before
+    both = np.concatenate([values, own], axis=2)
+    return np.where(valid[:, :, None], _COVARIATE_REACH * np.tanh(both / _COVARIATE_REACH), 0.0)
 
 
 def _columns(block: Block, group: np.ndarray) -> tuple[Column, ...]:

@@ -27,6 +27,7 @@ SMALL = {
     "RandomForest": {"n_estimators": 5},
     "ExtremeRandomTrees": {"n_estimators": 5},
     "TCNForecaster": {"max_epochs": 2},
+    "AutoArima": {"max_p": 1, "max_q": 1, "max_P": 0, "max_Q": 0, "max_order": 2, "maxiter": 3},
 }
 
 
