@@ -194,7 +194,7 @@ def load_bundle(path: Path) -> tuple[dict[str, Any], Mapping[str, State]]:
     raw = _manifest(path)
     if raw["format"] > FORMAT:
         raise ModelFileError(
-            f"the model in {path} has format {raw['format']}, this version reads up to {FORMAT}. Fix: update forecastle."
+            f"the model in {path} has format {raw['format']}, this version reads {FORMAT}. Fix: update forecastle."
         )
     listed = raw["files"]
     for name in listed:
@@ -216,7 +216,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
         if not (isinstance(raw["format"], int) and isinstance(raw["content"], dict) and isinstance(raw["files"], dict)):
-            raise TypeError("a part has the wrong type")
+            raise TypeError("a part has the wrong type")  # noqa: TRY301 - told like any other damage
     except (ValueError, KeyError, TypeError) as error:
         raise ModelFileError(
             f"{file} is damaged: {error}. Fix: restore the model from a copy or train again."

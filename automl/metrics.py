@@ -162,7 +162,7 @@ REGRESSION = Metrics(
 )
 
 
-# -- classification: y codes [n], prob [n, classes], weight [n] or None --------------------------------------------------
+# -- classification: y codes [n], prob [n, classes], weight [n] or None ----------------------------------------
 
 
 def accuracy(y: np.ndarray, prob: np.ndarray, weight: np.ndarray | None = None) -> float:

@@ -62,6 +62,13 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     """
     search, features = settings.search, settings.features
     notes = []
+    seen = np.add.reduceat(panel.observed, panel.indptr[:-1], dtype=np.int64)
+    if seen.max() < backtest.LEAST_TRAINING_ROWS:
+        best = "/".join(map(str, panel.ids[int(seen.argmax())]))
+        raise DataError(
+            f"no series has {backtest.LEAST_TRAINING_ROWS} rows with a target; the longest, {best}, has {int(seen.max())}. "
+            "Fix: give more history."
+        )
     season = 1 if features.season is None else features.season
     season = season if isinstance(season, int) else 0
     n_windows, step = search.n_windows, search.window_step
@@ -103,12 +110,12 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     truth = task.truth()
     if not truth.mask.any():
         raise DataError(
-            f"no value of the target was observed in the {len(cuts)} window(s) models are chosen on, so none can be chosen. "
+            f"no target value was observed in the {len(cuts)} window(s) that models are chosen on. "
             "Fix: give more observed history."
         )
     if not np.isfinite(truth.mae_scale[truth.mask.any(axis=1)]).any() and task_settings.metric in SCALED:
         task = ForecastTask(panel, cuts, replace(task_settings, metric="mean_absolute_error"))
-        text = f"no series changes before its cutoff, so {task_settings.metric} is not defined: chose by mean_absolute_error"
+        text = f"no series changes before its cutoff: chosen by mean_absolute_error, not {task_settings.metric}"
         notes.append(Guardrail("Metric", "alerted", text))
     return Plan(task, tuple(notes))
 

@@ -396,10 +396,10 @@ def _later(data: pd.DataFrame, schema: Schema, grid: TimeGrid, *, need_target: b
         raise DataError(f"time column {names.time!r} has time zone {zone}, in training it had {schema.time_zone}.")
     keys, codes = _read_ids(data, names.id)
     vocabulary = dict(schema.vocabulary)
-    columns = {c: _read_covariate(data[c], c, vocabulary) for c in covariates}
+    values = {c: _read_covariate(data[c], c, vocabulary) for c in covariates}
     target = _read_number(data[names.target], names.target, "target") if need_target else np.zeros(len(data))
     weight = _read_weight(data, schema.weight if schema.weight in data.columns else None)
-    table = Table(keys, codes, times, target, weight, columns, dict(schema.vocabulary))
+    table = Table(keys, codes, times, target, weight, values, dict(schema.vocabulary))
     settings = DataSettings(
         freq=grid.freq if not grid.is_integer else None, aggregate=schema.aggregate, short_series=None
     )

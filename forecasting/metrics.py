@@ -50,9 +50,9 @@ class Truth:
 def naive_scales(panel: Panel, season: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """In-sample scale of each series: mean absolute and root mean square seasonal change, and the range. Shapes [n].
 
-    A series no longer than a season, or one that repeats its season exactly, is measured by one-step changes; pairs with
-    an unobserved value do not count; NaN where nothing changes or nothing is observed (such a series cannot be scaled
-    and is left out of scaled metrics). Source: Hyndman & Koehler (2006), IJF 22(4), section 3.
+    A series no longer than a season, or one that repeats its season exactly, is measured by one-step changes; pairs
+    with an unobserved value do not count; NaN where nothing changes or nothing is observed (such a series cannot be
+    scaled and is left out of scaled metrics). Source: Hyndman & Koehler (2006), IJF 22(4), section 3.
     """
     mae, rmse = _changes(panel, np.where(panel.lengths > season, season, 1))
     if season > 1 and not (mae > 0).all():

@@ -1,7 +1,4 @@
-"""Training of the TCN: seeded windows, pinball loss, early stopping inside the training part, a foreseen end.
-
-What is learnt is the mean pinball loss on the windows' scale; when to stop is decided by the scaled error of the median.
-"""
+"""Training of the TCN: seeded windows, pinball loss, early stopping inside the training part, a foreseen end."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ _GRADIENT_NORM = 1.0
 _LEAST_BATCHES = 16
 _FORGET = 0.1
 _DECAY = 0.98
-_MOMENTUM, _WEIGHT_DECAY = (0.9, 0.999), 1e-2
+_MOMENTUM, _WEIGHT_DECAY = (0.9, 0.999), 1e-3
 _PLATEAU, _SHRINK, _LEAST_RATE = 3, 0.5, 1e-5
 
 
@@ -239,23 +236,15 @@ class _Training:
             part = slice(first, first + _BATCH_CHECKED)
             origin = s.origin[part]
             windows = self.rows.cut(s.checked[part], origin, 1, origin + self.spec.horizon + 1)
-            if windows.weight[windows.unit > 0].any():
+            if windows.weight.any():
                 out.append(windows)
         return out
 
     def _loss_of(self, checks: list[Windows]) -> float:
-        """Mean absolute scaled error of the median on the rows kept back."""
-        torch, weights = self.torch, self._named(self.smooth)
-        error = weight = 0.0
-        with torch.no_grad():
-            for windows in checks:
-                inputs = to_tensors(torch, windows.inputs, torch.float32, self.recipe.device)
-                median = quantile_heads(self.spec, weights, inputs)[..., LEVELS.index(0.5)].cpu().numpy()
-                miss = np.abs(windows.truth - windows.scale.invert(median.astype(float)))
-                good = windows.unit > 0
-                error += float((windows.weight * miss)[good].sum(axis=(1, 2)) @ (1 / windows.unit[good]))
-                weight += float(windows.weight[good].sum())
-        return error / weight
+        weights = self._named(self.smooth)
+        with self.torch.no_grad():
+            parts = [(float(self._loss(w, weights, None)), float(w.weight.sum())) for w in checks]
+        return sum(loss * weight for loss, weight in parts) / sum(weight for _, weight in parts)
 
     def _loss(self, windows: Windows, weights: dict[str, Any], drop: Any) -> Any:
         """Mean pinball loss over the levels."""

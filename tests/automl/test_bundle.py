@@ -71,7 +71,7 @@ def test_any_changed_byte_is_noticed(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format=99), "newer|reads up to"),
+        (lambda m: m.update(format=99), "newer|reads 1"),
         (lambda m: m.pop("files"), "damaged"),
         (lambda m: m["files"].update({"../../etc/passwd": {"size": 1, "sha256": "0"}}), "which no saved model has"),
         (lambda m: m["files"].update({"one/gone.npy": {"size": 1, "sha256": "0"}}), "gone.npy is missing"),

@@ -276,8 +276,8 @@ def test_validation_data_is_scored_instead_of_windows():
     model = Forecaster(HORIZON, settings=quick(3)).fit(train, validation=validation)
     message = model.guardrails().set_index("name")["message"]["Cross validation"]
     assert message.startswith("2 window(s) in the validation data")
+    late = validation.groupby("unique_id").tail(8)
     with pytest.raises(DataError, match="directly follow"):
-        late = validation.groupby("unique_id").tail(8)
         Forecaster(HORIZON, settings=quick(2)).fit(train, validation=late)
 
 
@@ -372,7 +372,7 @@ def test_unknown_names_are_helped():
 
 def test_missing_future_covariates_are_listed(fitted):
     model, _, test, _ = fitted
-    with pytest.raises(DataError, match="price.*make_future_frame"):
+    with pytest.raises(DataError, match=r"price.*make_future_frame"):
         model.predict()
     holes = test.drop(index=test.index[[1, 8]])
     with pytest.raises(DataError, match=r"2 of 3 series have gaps; s0 lacks 1 of 6 steps, first 2022-08-01"):

@@ -8,13 +8,13 @@ from dataclasses import replace
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from forecasting.config import FeatureSettings, SearchSettings, Settings
 from hypothesis import HealthCheck, given, settings
 
 from automl.budget import Deadline
 from automl.candidates import Candidate
 from automl.errors import MissingPackageError
 from automl.trial import Trial
+from forecasting.config import FeatureSettings, SearchSettings, Settings
 from forecasting.fitting import plan_task
 from forecasting.learners.base import LEARNERS
 from forecasting.panel import Panel
