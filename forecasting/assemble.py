@@ -89,7 +89,9 @@ class Assembly:
         blended = np.sum([w * self._calibrated(self._by_number[k]) for k, w in weights.items()], axis=0)
         count = len(blended)
         y = np.where(truth.mask, truth.y, np.nan)[: count * n]
-        factors = fit_stretch(y, blended.reshape(count * n, h, -1), levels, np.repeat(fading(count), n))
+        factors = fit_stretch(
+            y, blended.reshape(count * n, h, -1), levels, np.repeat(fading(count, int(truth.mask[:n].sum())), n)
+        )
         return Entry(name, tuple((self.names[k], w) for k, w in weights.items()), factors)
 
     def _calibrated(self, record: TrialRecord) -> np.ndarray:

@@ -66,7 +66,7 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     if seen.max() < backtest.LEAST_TRAINING_ROWS:
         best = "/".join(map(str, panel.ids[int(seen.argmax())]))
         raise DataError(
-            f"no series has {backtest.LEAST_TRAINING_ROWS} rows with a target; the longest, {best}, has {int(seen.max())}. "
+            f"no series has {backtest.LEAST_TRAINING_ROWS} rows with a target; the longest, {best}, has {seen.max()}. "
             "Fix: give more history."
         )
     season = 1 if features.season is None else features.season

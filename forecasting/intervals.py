@@ -23,8 +23,8 @@ _ENOUGH_A_STEP = 200
 _SHRINK_WINDOWS = 2.0
 """How many windows of its own errors a series needs to be believed half. Errors of one window go together."""
 
-_FADE = 0.35
-"""Weight of a window's residuals against those of the next newer one."""
+_FADE_FEW, _FADE_MANY, _MANY = 0.5, 0.2, 500
+"""Weight of a window's residuals against those of the next newer one: less where the newest alone has many values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,8 @@ class Conformal:
         residual : shape [w, n, h], actual - forecast, NaN where there is none. scale : shape [w, n] > 0 or NaN.
         ids : n keys. levels : quantile levels.
         """
-        weight = np.broadcast_to(fading(len(residual))[:, None, None], residual.shape)
+        size = int(np.isfinite(residual[0]).sum())
+        weight = np.broadcast_to(fading(len(residual), size)[:, None, None], residual.shape)
         e = residual / np.where(np.isfinite(scale) & (scale > 0), scale, np.nan)[:, :, None]
         good = np.isfinite(e)
         horizon = e.shape[2]
@@ -129,9 +130,15 @@ def _growth(by_step: np.ndarray) -> np.ndarray:
     return np.maximum(smooth / mean, 0.1) if mean > 0 else np.ones(len(size))
 
 
-def fading(windows: int) -> np.ndarray:
-    """Weights of windows, newest first. Shape [windows]."""
-    return _FADE ** np.arange(windows)
+def fading(windows: int, size: int) -> np.ndarray:
+    """Weights of windows, newest first, where the newest holds `size` values. Shape [windows].
+
+    Examples
+    --------
+    >>> fading(3, 48).tolist(), fading(2, 9000).tolist()
+    ([1.0, 0.5, 0.25], [1.0, 0.2])
+    """
+    return (_FADE_MANY if size >= _MANY else _FADE_FEW) ** np.arange(windows)
 
 
 def _quantiles(values: np.ndarray, weights: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:

@@ -124,7 +124,15 @@ def _portfolio(panel: Panel, season: int) -> list[Candidate]:
         *(of(name, cost=_PER_SERIES_SECONDS[name] * n) for name in slow[:1]),
         of(
             "LightGBM",
-            {**light, "base": "level", "transform": "none", "n_estimators": 300, "learning_rate": 0.03},
+            {
+                **light,
+                "base": "level",
+                "transform": "none",
+                "weighting": "volume",
+                "objective": "regression",
+                "n_estimators": 300,
+                "learning_rate": 0.03,
+            },
             cost=2,
         ),
         of("KNN", direct, space=space["KNN"], cost=1),

@@ -171,6 +171,7 @@ class FeaturePlan:
     series_codes: tuple[tuple[Any, ...], ...]
     medians: tuple[float, ...]
     columns: tuple[tuple[str, str], ...] = field(default=())
+    id_groups: tuple[int, ...] = field(default=())
 
     @classmethod
     def fit(cls, panel: Panel, settings: PlanSettings, context: FitContext) -> Self:
@@ -191,6 +192,7 @@ class FeaturePlan:
             calendar=names,
             series_codes=panel.ids if settings.series_code and 1 < panel.n_series <= _MAX_SERIES_CODES else (),
             medians=tuple(_medians(panel.known)),
+            id_groups=_id_groups(panel),
         )
         return replace(plan, columns=tuple(plan._columns(panel)))
 
@@ -230,6 +232,7 @@ class FeaturePlan:
                 out.append((f"{name}_code", name))
             else:
                 out += [(f"{name}{suffix}", name) for suffix in ("", "_relative", "_deviation", "_change")]
+                out += [(f"{name}_against_id{j + 1}", name) for j in self.id_groups]
         out += [(f"{n}_code" if panel.static.categories(n) is not None else n, n) for n in panel.static.names]
         if self.series_codes:
             out.append(("series_code", "series"))
@@ -407,6 +410,9 @@ class FeaturePlan:
             relative = np.log(x / typical[series]) if positive else x - typical[series]
             change = np.where(np.arange(len(x)) > begin, x - np.concatenate([x[:1], x[:-1]]), 0.0)
             columns += [x, relative, relative - _mean_by_step(relative, steps), change]
+            for j in self.id_groups:
+                group = _codes([key[j] for key in panel.ids])[series]
+                columns.append(relative - _mean_by_step(relative, steps + (steps.max() + 1) * group))
         return np.stack(columns, axis=1).astype(np.float32) if columns else np.empty((len(series), 0), np.float32)
 
     # -- state --------------------------------------------------------------------------------------------------------
@@ -424,7 +430,7 @@ class FeaturePlan:
         values["settings"] = PlanSettings(**raw["settings"])
         values["series_codes"] = tuple(tuple(key) for key in raw["series_codes"])
         values["columns"] = tuple((name, source) for name, source in raw["columns"])
-        for name in ("lags", "windows", "calendar", "medians"):
+        for name in ("lags", "windows", "calendar", "medians", "id_groups"):
             values[name] = tuple(raw[name])
         return cls(**values)
 
@@ -532,6 +538,20 @@ def _series_median(values: np.ndarray, observed: np.ndarray, indptr: np.ndarray,
         if len(given):
             out[i] = np.median(given)
     return out
+
+
+def _id_groups(panel: Panel) -> tuple[int, ...]:
+    """Id columns by which series fall into groups of more than one: a store's products, a product's stores."""
+    width = len(panel.ids[0])
+    if width < 2:
+        return ()
+    return tuple(j for j in range(width) if 1 < len({key[j] for key in panel.ids}) < panel.n_series)
+
+
+def _codes(values: list[Any]) -> np.ndarray:
+    """Numbers of values, equal where the values are."""
+    place: dict[Any, int] = {}
+    return np.array([place.setdefault(v, len(place)) for v in values])
 
 
 def _mean_by_step(values: np.ndarray, steps: np.ndarray) -> np.ndarray:

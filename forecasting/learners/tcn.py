@@ -57,7 +57,7 @@ class TCNForecaster:
     dropout: float = 0.3
     learning_rate: float = 0.003
     max_epochs: int = 30
-    patience: int = 8
+    patience: int = 10
     windows_per_epoch: int = 2_048
     batch_size: int = 64
     transform: str = "auto"

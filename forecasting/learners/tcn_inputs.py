@@ -165,15 +165,12 @@ class Windows:
     Parameters
     ----------
     target, weight : [b, f, h], the truth on the network's scale and how much it counts (0 = not at all).
-    truth : [b, f, h], the truth in target units. unit : [b], mean absolute seasonal change of the history, 0 where
-        nothing changes. scale : the way back.
+    scale : the way back.
     """
 
     inputs: dict[str, np.ndarray]
     target: np.ndarray
     weight: np.ndarray
-    truth: np.ndarray
-    unit: np.ndarray
     scale: Scale
 
 
@@ -245,9 +242,8 @@ class Rows:
 
         Parameters
         ----------
-        series : [b] which series. origin : [b] position of the last row the first fork knows (may exceed nothing but
-            the rows themselves). forks : origins a window, consecutive. limit : [b], targets from this position on do
-            not count.
+        series : [b], which series. origin : [b], position of the last row that the first fork knows.
+        forks : consecutive origins a window. limit : [b], targets from this position on do not count.
         """
         layout = self.layout
         back, h = layout.back, layout.horizon
@@ -283,8 +279,7 @@ class Rows:
             "static_codes": self.static[1][series],
         }
         target = np.clip(z, -_TARGET_LIMIT, _TARGET_LIMIT)[:, target_at]
-        unit = _seasonal_change(y[:, :back], seen[:, :back], layout.season)
-        return Windows(inputs, target, weight[:, target_at], y[:, target_at], unit, scale)
+        return Windows(inputs, target, weight[:, target_at], scale)
 
     def extended(self, position: np.ndarray, y: np.ndarray) -> Rows:
         """Rows with values [n, h] taken as observed from `position` [n] on; what does not fit is left out."""
@@ -307,16 +302,6 @@ class Rows:
             span = origins - np.arange(k * season, (k + 1) * season)
             levels.append(z[:, span].sum(axis=2) / np.maximum(valid[:, span].sum(axis=2), 1))
         return np.stack(lags, axis=3), np.stack(levels, axis=2)
-
-
-def _seasonal_change(y: np.ndarray, seen: np.ndarray, season: int) -> np.ndarray:
-    """Mean absolute seasonal change of histories [b, rows] (of one step where no season fits), shape [b]."""
-    out = np.zeros(len(y))
-    for step in (1, season):
-        pairs = seen[:, step:] & seen[:, :-step]
-        change = np.where(pairs, np.abs(y[:, step:] - y[:, :-step]), 0.0).sum(axis=1)
-        out = np.where(pairs.any(axis=1), change / np.maximum(pairs.sum(axis=1), 1), out)
-    return out
 
 
 def _traits(scale: Scale, seen: np.ndarray, forks: int) -> np.ndarray:

@@ -296,13 +296,10 @@ class _Pace:
         self._deadline, self._epochs, self._batches = deadline, epochs, batches
         self._start = perf_counter()
         self._first: float | None = None
-        self._extra = 0.0
-        self._mark = self._start
 
     def after(self, epoch: int, batch: int) -> None:
         """Check after a batch; the very first one warms up and is not counted."""
         now = perf_counter()
-        self._mark = now
         done = (epoch - 1) * self._batches + batch
         if self._first is None:
             self._first = now
@@ -321,5 +318,5 @@ class _Pace:
             )
 
     def checked(self) -> None:
-        """Check after the loss on the rows kept back was computed; its time counts from now on like a batch's."""
+        """Check after the loss on the rows kept back was computed."""
         self._deadline.check(f"checking TCNForecaster on the rows kept back, {self._epochs} epochs at most")
