@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import weakref
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,35 +24,19 @@ from forecasting.config import Columns, Covariates, Settings
 from forecasting.fitting import Fitting, metric_name, plan_task, settings_from_json, settings_to_json
 from forecasting.join import join
 from forecasting.learners.base import LEARNERS, check_quantiles
-from forecasting.metrics import METRICS, Truth, all_scores, find_metric, naive_scales
+from forecasting.metrics import METRICS, find_metric
 from forecasting.model import ForecastModel
-from forecasting.panel import Forecast, Future
+from forecasting.panel import Forecast
 from forecasting.portfolio import skipped
 from forecasting.progress import progress
+from forecasting.scoring import Evaluation, evaluation, origins, scored_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from forecasting.panel import Panel
 
 LOG = logging.getLogger("forecasting")
 _KIND = "forecasting"
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Scores on data that came after training.
-
-    Parameters
-    ----------
-    metrics : metric name -> value over all series and origins.
-    predictions : a row a forecast: ids, time, cutoff, actual (under the target's name), yhat and quantiles.
-    by_series : metrics of each series.
-    """
-
-    metrics: dict[str, float]
-    predictions: pd.DataFrame
-    by_series: pd.DataFrame
 
 
 class Forecaster:
@@ -261,8 +245,9 @@ class Forecaster:
         if not 1 <= step <= self.horizon:
             raise ConfigError(f"step must be 1..{self.horizon} (the horizon), got {step!r}.")
         levels = check_quantiles(tuple(quantiles) or self.settings.quantiles)
-        frames = [part for part, _, _ in self._origins(test, step, levels, model, tail=False)]
-        return pd.concat(frames, ignore_index=True)
+        fitted, schema = self._fitted()
+        walked = origins(fitted, schema, test, step=step, levels=levels, model_name=model, short_too=False)
+        return pd.concat([origin.frame for origin in walked], ignore_index=True)
 
     def evaluate(self, test: Any, *, quantiles: Sequence[float] = (), model: str | None = None) -> Evaluation:
         """Score on rows after training: one forecast of each, from origins a horizon apart.
@@ -274,25 +259,8 @@ class Forecaster:
         """
         fitted, schema = self._fitted()
         levels = check_quantiles(tuple(quantiles) or self.settings.quantiles or (0.1, 0.5, 0.9))
-        frames, truths, values, keys = [], [], [], []
-        for part, truth, (forecast, panel) in self._origins(test, self.horizon, levels, model, tail=True):
-            frames.append(part)
-            truths.append(truth)
-            values.append(forecast.values)
-            keys += list(panel.ids)
-        width = max(v.shape[1] for v in values)
-        truth = _stack_truths(truths, width)
-        stacked = np.concatenate([_padded(v, width) for v in values])
-        predictions = pd.concat(frames, ignore_index=True)
-        by_series = []
-        places: dict[Any, list[int]] = {}
-        for i, key in enumerate(keys):
-            places.setdefault(key, []).append(i)
-        for key, rows in places.items():
-            scores = all_scores(truth.rows(np.array(rows)), stacked[rows])
-            by_series.append({**dict(zip(schema.columns.id, key, strict=False)), **scores})
-        del fitted
-        return Evaluation(all_scores(truth, stacked), predictions, pd.DataFrame(by_series))
+        walked = origins(fitted, schema, test, step=self.horizon, levels=levels, model_name=model, short_too=True)
+        return evaluation(list(walked), schema)
 
     def backtest(
         self,
@@ -323,7 +291,7 @@ class Forecaster:
         frames = []
         for window in bt.windows(panel, cuts, self.horizon, fitted.settings.season, levels):
             forecast = fitted.refitted(window.train, model).forecast(window.train, window.future, levels, model=model)
-            frames.append(self._scored_frame(forecast, window.train, window.truth, schema, levels))
+            frames.append(scored_frame(forecast, window.train, window.truth, schema))
         return pd.concat(frames, ignore_index=True)
 
     # -- looking -----------------------------------------------------------------------------------------------------
@@ -521,75 +489,6 @@ class Forecaster:
         count = min(5, int(room.min()) // self.horizon)
         return [base + (count - 1 - k) * self.horizon for k in range(count)]
 
-    def _origins(
-        self, test: Any, step: int, levels: tuple[float, ...], model: str | None, *, tail: bool
-    ) -> Iterator[tuple[pd.DataFrame, Truth, tuple[Forecast, Panel]]]:
-        fitted, schema = self._fitted()
-        history = fitted.task.panel
-        later = door.prepare_history(test, schema, history.grid)
-        whole = join(history, later)
-        known = dict(zip(history.ids, history.last, strict=True))
-        place = {key: i for i, key in enumerate(whole.ids)}
-        keys = [key for key in later.ids if key in known and key not in self._dropped]
-        if not keys:
-            raise DataError("the test data has no series that training saw. Fix: check the id columns.")
-        panel = whole.select(np.array([place[key] for key in keys]))
-        base = np.array([known[key] for key in keys]) - panel.start + 1
-        room = panel.lengths - base
-        if room.max() < 1:
-            raise DataError("the test data holds nothing after the training period. Fix: give later rows.")
-        first = 0
-        while True:
-            left = room - first
-            whole_windows = np.flatnonzero(left >= self.horizon)
-            if len(whole_windows):
-                yield self._one_origin(
-                    panel.select(whole_windows), (base + first)[whole_windows], self.horizon, levels, model, schema
-                )
-            short = (
-                np.flatnonzero((left > 0) & (left < self.horizon)) if tail or first == 0 else np.array([], dtype=int)
-            )
-            for size in np.unique(left[short]):
-                some = np.flatnonzero(left == size)
-                yield self._one_origin(panel.select(some), (base + first)[some], int(size), levels, model, schema)
-            first += step
-            if (room - first).max() < (1 if tail else self.horizon):
-                return
-
-    def _one_origin(
-        self,
-        panel: Panel,
-        lengths: np.ndarray,
-        steps: int,
-        levels: tuple[float, ...],
-        model: str | None,
-        schema: door.Schema,
-    ) -> tuple[pd.DataFrame, Truth, tuple[Forecast, Panel]]:
-        fitted, _ = self._fitted()
-        past = panel.head(lengths)
-        rest = panel.window(lengths, lengths + steps)
-        gaps = int((~rest.known.observed).any(axis=1).sum()) if rest.known.names else 0
-        if gaps:
-            LOG.warning("%s of %s test rows lack a known covariate; filled from before", gaps, rest.n_rows)
-        forecast = fitted.forecast(past, Future(steps, rest.known), levels, model=model)
-        train = fitted.task.panel
-        place = {key: i for i, key in enumerate(train.ids)}
-        scales = naive_scales(train.select(np.array([place[key] for key in panel.ids])), fitted.settings.season)
-        truth = Truth(rest.y.reshape(-1, steps), rest.observed.reshape(-1, steps), *scales, levels)
-        return self._scored_frame(forecast, past, truth, schema, levels), truth, (forecast, past)
-
-    def _scored_frame(
-        self, forecast: Forecast, past: Panel, truth: Truth, schema: door.Schema, levels: tuple[float, ...]
-    ) -> pd.DataFrame:
-        frame = door.forecast_frame(forecast, past, schema, quantiles=levels, level=(), dropped={})
-        steps = truth.y.shape[1]
-        cutoff = np.repeat(schema.time_labels(past.grid, past.last), steps)
-        target = np.where(truth.mask, truth.y, np.nan).ravel()
-        at = list(frame.columns).index("yhat")
-        frame.insert(at, "cutoff", cutoff)
-        frame.insert(at + 1, schema.columns.target, target)
-        return frame
-
 
 def _merge(
     settings: Settings,
@@ -640,20 +539,6 @@ def _row(
         "windows": windows,
     }
     return {**own, **timing, "fallbacks": 0, **scores}
-
-
-def _padded(values: np.ndarray, width: int) -> np.ndarray:
-    return np.pad(values, ((0, 0), (0, width - values.shape[1]), (0, 0)))
-
-
-def _stack_truths(truths: list[Truth], width: int) -> Truth:
-    def pad(name: str) -> np.ndarray:
-        parts = [getattr(t, name) for t in truths]
-        return np.concatenate([np.pad(p, ((0, 0), (0, width - p.shape[1]))) for p in parts])
-
-    rest = [np.concatenate([getattr(t, name) for t in truths]) for name in ("mae_scale", "rmse_scale", "value_range")]
-    mae_scale, rmse_scale, value_range = rest
-    return Truth(pad("y"), pad("mask"), mae_scale, rmse_scale, value_range, truths[0].levels)
 
 
 @contextmanager

@@ -56,8 +56,8 @@ class Conformal:
         residual : shape [w, n, h], actual - forecast, NaN where there is none. scale : shape [w, n] > 0 or NaN.
         ids : n keys. levels : quantile levels.
         """
-        size = int(np.isfinite(residual[0]).sum())
-        weight = np.broadcast_to(fading(len(residual), size)[:, None, None], residual.shape)
+        newest = int(np.count_nonzero(np.isfinite(residual[0])))
+        weight = np.broadcast_to(fading(len(residual), newest)[:, None, None], residual.shape)
         e = residual / np.where(np.isfinite(scale) & (scale > 0), scale, np.nan)[:, :, None]
         good = np.isfinite(e)
         horizon = e.shape[2]

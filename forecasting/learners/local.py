@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from abc import ABC, abstractmethod
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -114,7 +115,7 @@ def root_mean_square(error: np.ndarray, series: np.ndarray, n_series: int) -> np
 
 
 @dataclass(kw_only=True)
-class Local:
+class Local(ABC):
     """One model a series; subclasses estimate and forecast a single one.
 
     A series that cannot be estimated, or whose forecast leaves the `band`, is forecast by its last season (or last
@@ -136,19 +137,22 @@ class Local:
 
     # -- for subclasses -----------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def most_rows(self, season: int) -> int:
         """How many of the latest rows of a series are used."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def _estimate(self, history: History, horizon: int) -> Model:
         """Fit one series; raises LearnerError (or what the library raises) when it cannot."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def _predict(self, model: Model, history: History, ahead: Block, horizon: int, levels: tuple) -> np.ndarray:
         """Channels [horizon, 1 + levels] of one series; `ahead` holds its covariates."""
-        raise NotImplementedError
+        ...
 
-    def _prepare(self, panel: Panel) -> None:
+    def _prepare(self, panel: Panel) -> None:  # noqa: B027 - most learners have nothing to check
         """Check settings against the panel before the loop, outside of what falls back."""
 
     # -- protocol -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class Flat:
+class Flat(ABC):
     """What the four share: nothing is learned but the season, so every series of any panel can be forecast.
 
     Quantiles are normal, with the root mean square of in-sample errors as spread, growing with the step ahead as the
@@ -61,9 +62,10 @@ class Flat:
         learner._season = int(settings["season"])
         return learner
 
+    @abstractmethod
     def _rule(self, panel: Panel, ahead: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Point [n, h], spread [n, h], and which series [n] are too short for the method; `ahead` counts from 0."""
-        raise NotImplementedError
+        ...
 
 
 @dataclass(kw_only=True)

@@ -259,6 +259,19 @@ def test_recursion_past_the_horizon_equals_two_requests():
     assert np.isfinite(long).all()
 
 
+@pytest.mark.parametrize("strategy", ["direct", "recursive"])
+def test_recursion_starts_from_its_own_forecasts(strategy):
+    """A model that always says "last value plus one unit" climbs by a unit with each block of forecasts."""
+    panel = small_panel(covariates=False)
+    plan = FeaturePlan.fit(
+        panel, PlanSettings(strategy=strategy, transform="none", base="last"), FitContext(horizon=2, season=12)
+    )
+    scale = plan.scale(panel).scale
+    out = direct_forecast(plan, lambda x: np.ones(len(x)), panel, Future.bare(panel, 4))
+    climbed = (out - panel.y[panel.indptr[1:] - 1][:, None]) / scale[:, None]
+    np.testing.assert_allclose(climbed, [[1, 1, 2, 2] if strategy == "direct" else [1, 2, 3, 4]] * 3)
+
+
 def test_max_rows_is_kept_and_horizons_are_spread():
     panel = small_panel((300, 300, 300), covariates=False)
     plan = FeaturePlan.fit(panel, PlanSettings(max_rows=500), FitContext(horizon=24, season=12))

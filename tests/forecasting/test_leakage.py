@@ -18,6 +18,7 @@ from forecasting.config import FeatureSettings, SearchSettings, Settings
 from forecasting.fitting import plan_task
 from forecasting.learners.base import LEARNERS
 from forecasting.panel import Panel
+from forecasting.season import detect_season
 from tests.forecasting.panels import small_panel
 
 HORIZON = 4
@@ -91,7 +92,8 @@ def test_settings_of_a_task_do_not_depend_on_the_scored_rows():
     calm = rng.standard_normal(120)
     late = calm.copy()
     late[-3 * HORIZON :] += 100 * np.sin(np.arange(3 * HORIZON) * np.pi / 2)
-    grid = small_panel(freq="MS").grid
+    grid = small_panel(freq="step").grid
+    assert detect_season(Panel.from_arrays([late], grid)) == HORIZON
     tasks = [_task(Panel.from_arrays([y], grid)) for y in (calm, late)]
     assert tasks[0].settings.season == tasks[1].settings.season
     assert all((a == b).all() for a, b in zip(tasks[0].cuts, tasks[1].cuts, strict=True))
