@@ -16,10 +16,12 @@ from automl.guardrails import Guardrail
 from automl.search import Search
 from forecasting import backtest
 from forecasting.assemble import STACKING, VOTING, Assembly, build_model, usable
+from forecasting.features.plan import MAX_ROWS
 from forecasting.intervals import DEFAULT_LEVELS
 from forecasting.metrics import SCALED, find_metric
 from forecasting.portfolio import candidates
 from forecasting.season import detect_season
+from forecasting.stationarity import panel_is_stationary
 from forecasting.task import OPEN, PRELOAD, ForecastTask, TaskSettings, open_task, save_task
 
 if TYPE_CHECKING:
@@ -93,6 +95,11 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     if not season:
         season = detect_season(earliest)
         notes.append(Guardrail("Season detection", "done", f"season of {season} steps" if season > 1 else "no season"))
+    stationary, calm, tested = panel_is_stationary(earliest)
+    text = f"{calm} of {tested} series tested are stationary"
+    text += "" if stationary else "; where there is no season, regressors start from differences to the last value"
+    notes.append(Guardrail("Non-stationarity", "passed" if stationary else "done", text))
+    notes.append(_memory_note(panel, horizon))
     levels = tuple(sorted({*DEFAULT_LEVELS, *settings.quantiles}))
     task_settings = TaskSettings(
         horizon=horizon,
@@ -105,6 +112,7 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
         windows=features.text("windows"),
         seed=seed,
         threads=search.threads,
+        stationary=stationary,
     )
     task = ForecastTask(panel, cuts, task_settings)
     truth = task.truth()
@@ -118,6 +126,18 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
         text = f"no series changes before its cutoff: chosen by mean_absolute_error, not {task_settings.metric}"
         notes.append(Guardrail("Metric", "alerted", text))
     return Plan(task, tuple(notes))
+
+
+def _memory_note(panel: Panel, horizon: int) -> Guardrail:
+    """What unfolding every row by every step ahead would take; models cap their rows, so lags never have to go."""
+    columns = 60 + 4 * len(panel.known.names) + len(panel.static.names) + 2 * len(panel.past.names)
+    whole = panel.n_rows * horizon
+    kept = min(whole, MAX_ROWS)
+    size = f"{kept * columns * 4 / 2**20:.0f} MB of features"
+    if kept == whole:
+        return Guardrail("Memory issues detection", "passed", f"{whole} training rows, {size}")
+    text = f"{whole} rows x steps ahead are thinned evenly to at most {kept} a model, {size}; lags and windows stay on"
+    return Guardrail("Memory issues detection", "done", text)
 
 
 def metric_name(settings: Settings) -> str:
@@ -138,6 +158,7 @@ class Fitting:
         self.settings = settings
         self.on_event = on_event
         self.directory = run.path / "task"
+        self._lost: frozenset[int] = frozenset()
 
     def start(self, task: ForecastTask) -> None:
         """Write the task's files; after this the run can be resumed."""
@@ -148,11 +169,18 @@ class Fitting:
         deadline: Deadline,
         *,
         limits: ExitCriteria | None = None,
-        replay: Sequence[tuple[Candidate, dict[str, Any]]] | None = None,
+        replay: Run | None = None,
     ) -> tuple[ForecastModel, str]:
-        """Search, combine and refit. Returns the model and why the search stopped."""
+        """Search, combine and refit. Returns the model and why the search stopped.
+
+        Parameters
+        ----------
+        replay : an earlier run; its completed trials are evaluated, and what its refit lost is lost again.
+        """
         task = open_task(str(self.directory))
-        search = self._search(task, limits or self.settings.search.limits, replay)
+        self._lost = frozenset(replay.read().get("lost", ())) if replay else frozenset()
+        listed = replay.trial_list() if replay else None
+        search = self._search(task, limits or self.settings.search.limits, listed)
         outcome = search.run(deadline)
         LOG.info("search ended: %s", outcome.stopped_because)
         # past its time (an interrupted search, say) a model is still owed: the refit takes what it takes
@@ -167,7 +195,14 @@ class Fitting:
         s = self.settings.search
         if limits.time_limit and limits.trial_time_limit is None:
             limits = replace(limits, trial_time_limit=max(5.0, _TRIAL_SHARE * limits.time_limit))
-        listed = candidates(task.panel, season=task.settings.season, allowed=s.allowed, blocked=s.blocked, deep=s.deep)
+        listed = candidates(
+            task.panel,
+            season=task.settings.season,
+            stationary=task.settings.stationary,
+            allowed=s.allowed,
+            blocked=s.blocked,
+            deep=s.deep,
+        )
         workers = s.workers or os.cpu_count() or 1
         return Search(
             self.run,
@@ -219,7 +254,10 @@ class Fitting:
         wanted = {best.number, *(k for weights in entries.values() for k in weights)}
         share = {k: w for weights in entries.values() for k, w in weights.items()}
         order = sorted((r for r in assembly.records if r.number in wanted), key=lambda r: -share.get(r.number, 0.0))
-        states, failed = self._refit(search, order, deadline)
+        states, failed = self._refit(search, [r for r in order if r.number not in self._lost], deadline)
+        failed |= {r.number: "lost in the replayed run" for r in order if r.number in self._lost}
+        place = {r.number: i for i, r in enumerate(r for r in records if r.usable)}
+        self.run.amend(lost=sorted(place[k] for k in failed))
         if best.number not in states:
             best, state = self._first_that_refits(search, assembly.records, states)
             states[best.number] = state
@@ -263,7 +301,7 @@ class Fitting:
         for record in records:
             if record.number in states:
                 return record, states[record.number]
-        for record in sorted(records, key=lambda r: r.info["fit_s"])[:5]:
+        for record in records[:5]:
             got, _ = self._refit(search, [record], Deadline())
             if got:
                 return record, got[record.number]

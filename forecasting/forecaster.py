@@ -143,8 +143,7 @@ class Forecaster:
         self.run = Run.create(Path(path), task=_KIND, settings=self._run_settings(), seed=self.seed)
         fitting = Fitting(self.run, self.settings)
         fitting.start(plan.task)
-        listed = None if replay is None else Run.open(replay).trial_list()
-        return self._finish(fitting, deadline, replay=listed)
+        return self._finish(fitting, deadline, replay=None if replay is None else Run.open(replay))
 
     @classmethod
     def resume(cls, path: str | Path, *, more_trials: int | None = None, more_time: float | None = None) -> Forecaster:

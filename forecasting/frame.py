@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from dataclasses import asdict, dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from forecasting.timegrid import TimeGrid
 
 _SHOW = 3
+_MOST_IDS, _LEAST_ROWS_A_SERIES = 10, 4
 _DAY_SECONDS = 86_400
 _RECOGNISED = (("unique_id", "ds", "y"), ("item_id", "timestamp", "target"))
 
@@ -195,8 +197,10 @@ def prepare(frame: Any, settings: DataSettings, *, min_length: int, report: Repo
     """
     data = to_pandas(frame)
     names = resolve(data, settings.columns)
-    _check_roles(data, names, settings, report)
     times, dtype, zone = _read_time(data[names.time], names.time)
+    if settings.aggregate is None:
+        names = _with_found_ids(data, names, settings, report)
+    _check_roles(data, names, settings, report)
     keys, codes = _read_ids(data, names.id)
     target = _read_number(data[names.target], names.target, "target")
     cov = settings.covariates
@@ -227,6 +231,34 @@ def _check_roles(data: pd.DataFrame, names: Names, settings: DataSettings, repor
     if ignored:
         text = f"not declared as covariates and ignored: {', '.join(ignored)}"
         report.append(Guardrail("Undeclared columns", "done", text))
+
+
+def _with_found_ids(data: pd.DataFrame, names: Names, settings: DataSettings, report: Report) -> Names:
+    """Add the fewest text columns that make timestamps unique within series, where the id columns given do not."""
+    from automl.guardrails import Guardrail
+
+    given = [*names.id, names.time]
+    if not data.duplicated(given).any():
+        return names
+    used = {*given, names.target, settings.weight, *settings.covariates.all}
+    text = [c for c in data.columns if c not in used and _is_text(data[c]) and data[c].notna().all()][:_MOST_IDS]
+    for size in (1, 2, 3):
+        for extra in combinations(text, size):
+            together = [*names.id, *extra]
+            few_series = data.groupby(together, observed=True).ngroups * _LEAST_ROWS_A_SERIES <= len(data)
+            if few_series and not data.duplicated([*together, names.time]).any():
+                message = f"timestamps repeat within {list(names.id)}: series are told apart by {list(extra)} too"
+                report.append(Guardrail("Time series ID detection", "done", message))
+                return Names((*names.id, *extra), names.time, names.target)
+    return names
+
+
+def _is_text(values: pd.Series) -> bool:
+    return not (
+        pd.api.types.is_numeric_dtype(values)
+        or pd.api.types.is_bool_dtype(values)
+        or pd.api.types.is_datetime64_any_dtype(values)
+    )
 
 
 def _other_columns(data: pd.DataFrame, names: Names, used: Sequence[str]) -> dict[str, pd.Series]:

@@ -62,7 +62,13 @@ _PER_SERIES_SECONDS = {"ExponentialSmoothing": 0.3, "Prophet": 0.5, "AutoArima":
 
 
 def candidates(
-    panel: Panel, *, season: int, allowed: Sequence[str] | None, blocked: Sequence[str], deep: bool
+    panel: Panel,
+    *,
+    season: int,
+    stationary: bool,
+    allowed: Sequence[str] | None,
+    blocked: Sequence[str],
+    deep: bool,
 ) -> list[Candidate]:
     """Return the candidates for a panel, cheap and safe ones first: the first answer comes at once.
 
@@ -75,7 +81,7 @@ def candidates(
     names -= {LEARNERS.resolve(n) for n in blocked}
     if allowed is None and not deep:
         names.discard("TCNForecaster")
-    out = [c for c in _portfolio(panel, season) if c.learner in names]
+    out = [c for c in _portfolio(panel, season, stationary=stationary) if c.learner in names]
     if not out:
         raise ConfigError(
             f"allowed={list(allowed) if allowed is not None else 'all'} without blocked={list(blocked)} leaves no "
@@ -94,12 +100,12 @@ def skipped(names: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _portfolio(panel: Panel, season: int) -> list[Candidate]:
+def _portfolio(panel: Panel, season: int, *, stationary: bool) -> list[Candidate]:
     """Fixed order: naive, two strong pooled models, then by rising cost. A space is searched once a learner."""
     of, n = Candidate.of, panel.n_series
     direct: dict[str, JsonScalar] = {
         "strategy": "direct",
-        "base": "seasonal" if season > 1 else "level",
+        "base": "seasonal" if season > 1 else "level" if stationary else "last",
         "transform": "auto",
     }
     light: dict[str, JsonScalar] = {

@@ -44,7 +44,7 @@ class TaskSettings:
     Parameters
     ----------
     horizon, season : in steps. levels : quantile levels kept for every forecast. metric : the one pruned by.
-    country : for holidays. holiday_window : days. seed, threads : of each fit.
+    country : for holidays. holiday_window : days. seed, threads : of each fit. stationary : by vote of the series.
     """
 
     horizon: int
@@ -57,6 +57,7 @@ class TaskSettings:
     windows: str = "auto"
     seed: int = 0
     threads: int = 1
+    stationary: bool = True
 
 
 class ForecastTask:

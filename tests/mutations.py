@@ -164,7 +164,17 @@ def caught_by(mutation: Mutation) -> list[str]:
             ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "*cache*", "demo-output", "*.egg-info")
         )
         plant(mutation, copy)
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutation.tests]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--hypothesis-profile=no_shrink",
+        ]
+        command += mutation.tests
         done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
     return re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, flags=re.MULTILINE)
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from forecasting.learners.base import FitContext
     from forecasting.panel import Future, Panel
 
+MAX_ROWS = 200_000
+"""Training rows of a design matrix, at most."""
+
 _MAX_SERIES_CODES = 500
 _BASES = ("none", "last", "level", "seasonal")
 _TRANSFORMS = ("none", "log", "auto")
@@ -53,7 +56,7 @@ class PlanSettings:
     transform: str = "auto"
     base: str = "level"
     series_code: bool = True
-    max_rows: int = 200_000
+    max_rows: int = MAX_ROWS
     holiday_window: int = 3
 
     def __post_init__(self) -> None:

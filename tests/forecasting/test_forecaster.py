@@ -225,6 +225,19 @@ def test_replaying_a_time_limited_run_gives_the_same_bytes(tmp_path):
     assert again.stopped_because == "replayed"
 
 
+def test_members_lost_to_the_clock_are_lost_again_in_a_replay(tmp_path):
+    frame = monthly()
+    first = Forecaster(HORIZON, settings=quick(9)).fit(frame, path=tmp_path / "first")
+    run = Run.open(tmp_path / "first")
+    used = {name for name, weight in first._model.entries["VotingEnsemble"].weights if weight}
+    run.amend(lost=[i for i, r in enumerate(run.trials()) if r.learner == "ElasticNet"])
+    again = Forecaster(HORIZON, settings=quick(9)).fit(frame, path=tmp_path / "again", replay=tmp_path / "first")
+    kept = {name for name, weight in again._model.entries[again.best()].weights if weight}
+    assert any(name.startswith("ElasticNet") for name in used)
+    assert not any(name.startswith("ElasticNet") for name in kept)
+    assert "lost in the replayed run" in again.guardrails().set_index("name")["message"]["Refit"]
+
+
 SCRIPT = """
 import sys, pandas as pd
 from tests.forecasting.frames import monthly, quick

@@ -228,9 +228,22 @@ def test_bad_weights_roles_and_times_are_named():
     mixed = frame.assign(ds=["2020-01-01T00:00:00+01:00", *["2020-01-02T00:00:00-05:00"] * 9])
     with pytest.raises(DataError, match="time zone"):
         read(mixed)
-    doubled = pd.concat([frame, frame]).assign(shop=["north"] * 10 + ["south"] * 10)
+    doubled = pd.concat([frame, frame]).assign(shop=[1] * 10 + [2] * 10)
     with pytest.raises(DataError, match=r"10 rows repeat.*Columns\(id=\[..., 'shop'\]\)"):
         read(doubled)
+
+
+def test_missing_id_columns_are_found_where_text_tells_series_apart():
+    frame = pd.concat([daily(np.arange(10.0)).assign(shop=s, item=i) for s in ("north", "south") for i in ("x", "y")])
+    prepared, notes = read(frame)
+    assert prepared.schema.columns.id == ("unique_id", "shop", "item")
+    assert prepared.panel.n_series == 4
+    assert notes["Time series ID detection"].status == "done"
+    out = history_frame(prepared.panel, prepared.schema)
+    assert out.columns.tolist() == ["unique_id", "shop", "item", "ds", "y"]
+    copied = pd.concat([frame, frame.iloc[[3]]])
+    with pytest.raises(DataError, match="1 rows repeat"):
+        read(copied)
 
 
 def test_hourly_time_zone_survives_clock_change():
