@@ -270,6 +270,7 @@ class Fitting:
                 entries[name] = {k: w / total for k, w in entries[name].items()}
         name = self._choose(assembly, entries, best)
         model = build_model(assembly, entries, states, name)
+        failed = {k: reason for k, reason in failed.items() if k not in states}
         if failed:
             lost = ", ".join(f"{assembly.names[k]} ({reason})" for k, reason in failed.items())
             model.extra["alert"] = f"chosen but not fitted on all data, so the forecast does without: {lost}"

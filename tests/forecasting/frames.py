@@ -7,14 +7,14 @@ from automl.budget import ExitCriteria
 from forecasting.config import SearchSettings, Settings
 
 
-def monthly(n_series=3, rows=60, seed=0, extra=None):
+def monthly(n_series=3, rows=60, seed=0, extra=None, noise=0.3):
     """Long frame unique_id, ds, y with a monthly season; `extra` adds a known price that matters."""
     rng = np.random.default_rng(seed)
     parts = []
     for i in range(n_series):
         t = np.arange(rows)
         price = 1 + rng.random(rows)
-        y = 10 * (i + 1) + 0.1 * t + 3 * np.sin(2 * np.pi * t / 12) + rng.standard_normal(rows) * 0.3
+        y = 10 * (i + 1) + 0.1 * t + 3 * np.sin(2 * np.pi * t / 12) + rng.standard_normal(rows) * noise
         frame = pd.DataFrame(
             {
                 "unique_id": f"s{i}",

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from automl.errors import AutoMLError, ConfigError, DataError, ModelFileError, RunError, UnknownNameError
-from automl.runs import Run
+from automl.runs import Run, model_names
 from forecasting.config import Columns, DataSettings, FeatureSettings, Settings
 from forecasting.forecaster import Forecaster
 from tests.forecasting.frames import monthly, quick
@@ -226,16 +226,19 @@ def test_replaying_a_time_limited_run_gives_the_same_bytes(tmp_path):
 
 
 def test_members_lost_to_the_clock_are_lost_again_in_a_replay(tmp_path):
-    frame = monthly()
-    first = Forecaster(HORIZON, settings=quick(9)).fit(frame, path=tmp_path / "first")
+    frame = monthly(noise=2.0)
+    chosen = quick(6, allowed=["SeasonalNaive", "Average", "ElasticNet", "LightGBM"])
+    first = Forecaster(HORIZON, settings=chosen).fit(frame, path=tmp_path / "first")
+    weights = dict(first._model.entries["VotingEnsemble"].weights)
+    assert len(weights) > 1, "the data are made so that several models help"
+    gone = max(weights, key=weights.get)
     run = Run.open(tmp_path / "first")
-    used = {name for name, weight in first._model.entries["VotingEnsemble"].weights if weight}
-    completed = [r for r in run.trials() if r.usable]
-    run.amend(lost=[i for i, r in enumerate(completed) if r.learner == "ElasticNet"])
-    again = Forecaster(HORIZON, settings=quick(9)).fit(frame, path=tmp_path / "again", replay=tmp_path / "first")
-    kept = {name for name, weight in again._model.entries[again.best()].weights if weight}
-    assert any(name.startswith("ElasticNet") for name in used)
-    assert not any(name.startswith("ElasticNet") for name in kept)
+    names = {n: i for i, n in enumerate(model_names(run.trials()).values())}
+    run.amend(lost=[names[gone]])
+    again = Forecaster(HORIZON, settings=chosen).fit(frame, path=tmp_path / "again", replay=tmp_path / "first")
+    kept = dict(again._model.entries["VotingEnsemble"].weights)
+    assert set(kept) == set(weights) - {gone}
+    assert sum(kept.values()) == pytest.approx(1)
     assert "lost in the replayed run" in again.guardrails().set_index("name")["message"]["Refit"]
 
 
@@ -403,3 +406,11 @@ def test_unwritable_run_folder_is_an_error_before_the_search(tmp_path):
 def test_unfitted_forecaster_says_so():
     with pytest.raises(RunError, match="not fitted yet"):
         Forecaster(3).predict()
+
+
+def test_stacking_is_off_unless_asked_for(fitted):
+    assert "StackEnsemble" not in fitted[0].leaderboard()["model"].tolist()
+    model = Forecaster(3, settings=quick(4, stack=True)).fit(monthly())
+    board = model.leaderboard().set_index("model")
+    assert np.isfinite(board.loc["StackEnsemble", "score"])
+    assert model.predict(model="StackEnsemble")["yhat"].notna().all()
