@@ -6,6 +6,7 @@ Source: Caruana, Niculescu-Mizil, Crew & Ksikes (2004), Ensemble selection from 
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -123,7 +124,10 @@ def stack(predictions: np.ndarray, truth: np.ndarray, *, folds: int = 5, seed: i
     from sklearn.linear_model import ElasticNetCV
 
     net = ElasticNetCV(positive=True, fit_intercept=False, l1_ratio=0.5, cv=folds, random_state=seed)
-    weights = np.asarray(net.fit(predictions, truth).coef_, dtype=float)
+    with warnings.catch_warnings():
+        # nearly equal models make the last digits of their weights hard to find, and unimportant
+        warnings.filterwarnings("ignore", message="Objective did not converge")
+        weights = np.asarray(net.fit(predictions, truth).coef_, dtype=float)
     if not (weights > 0).any():
         weights = np.zeros(predictions.shape[1])
         weights[np.square(predictions - truth[:, None]).mean(axis=0).argmin()] = 1.0
