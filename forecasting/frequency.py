@@ -121,7 +121,7 @@ def readable(nanoseconds: int) -> str:
     for alias, size in _TICKS:
         count, seconds = divmod(seconds, size)
         if count:
-            parts.append(f"{count} {alias}")
+            parts.append(f"{count} {alias.lower()}")
     return " ".join(parts[:2]) or "less than 1 s"
 
 

@@ -172,7 +172,8 @@ class ForecastModel:
         states["panel"] = (panel, {**blobs, "cuts": np.stack(self.task.cuts)})
         own = {name: getattr(self.settings, name) for name in self.settings.__slots__}
         entries = [
-            {"name": e.name, "weights": dict(e.weights), "factors": e.factors.tolist()} for e in self.entries.values()
+            {"name": e.name, "weights": [list(pair) for pair in e.weights], "factors": e.factors.tolist()}
+            for e in self.entries.values()
         ]
         core = {
             "task": {**own, "levels": list(own["levels"])},
@@ -198,7 +199,8 @@ class ForecastModel:
         task = ForecastTask(panel_from_state((settings, blobs)), cuts, TaskSettings(**own))
         members = {row["name"]: _member(row, states) for row in core["members"]}
         entries = {
-            e["name"]: Entry(e["name"], tuple(e["weights"].items()), np.array(e["factors"])) for e in core["entries"]
+            e["name"]: Entry(e["name"], tuple((n, w) for n, w in e["weights"]), np.array(e["factors"]))
+            for e in core["entries"]
         }
         return cls(task, members, entries, core["best"], manifest["extra"]), manifest
 

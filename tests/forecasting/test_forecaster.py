@@ -100,6 +100,8 @@ def test_save_and_load_give_the_same_bytes(fitted, tmp_path):
     loaded = Forecaster.load(path)
     assert loaded.leaderboard()["model"].tolist() == model.leaderboard()["model"].tolist()
     assert loaded.guardrails().equals(model.guardrails())
+    # in the same order too: sums of three and more members depend on it
+    assert [e.weights for e in loaded._model.entries.values()] == [e.weights for e in model._model.entries.values()]
 
 
 def test_a_saved_model_opens_in_a_clean_process(fitted, tmp_path):
