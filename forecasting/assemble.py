@@ -8,7 +8,7 @@ import numpy as np
 
 from automl.ensemble import greedy_arrays, stack
 from automl.runs import model_names
-from forecasting.intervals import Conformal, fading, fit_stretch
+from forecasting.intervals import Conformal, calmness, fading, fit_stretch, independent
 from forecasting.learners.base import LEARNERS
 from forecasting.metrics import find_metric
 from forecasting.model import Entry, ForecastModel, Member
@@ -47,6 +47,7 @@ class Assembly:
         self._by_number = {r.number: r for r in records}
         self._channels: dict[int, np.ndarray] = {}
         self._intervals: dict[int, Conformal] = {}
+        self._calm: float | None = None
 
     def channels(self, record: TrialRecord) -> np.ndarray:
         """Out-of-sample forecasts of a trial, [windows, n, h, 1 + levels]."""
@@ -89,9 +90,14 @@ class Assembly:
         blended = np.sum([w * self._calibrated(self._by_number[k]) for k, w in weights.items()], axis=0)
         count = len(blended)
         y = np.where(truth.mask, truth.y, np.nan)[: count * n]
-        factors = fit_stretch(
-            y, blended.reshape(count * n, h, -1), levels, np.repeat(fading(count, int(truth.mask[:n].sum())), n)
-        )
+        fade = fading(count, int(truth.mask[:n].sum()))
+        error = (y - blended[..., 0].reshape(count * n, h)).reshape(count, n, h)
+        scale = truth.mae_scale.reshape(-1, n)[:count, :, None]
+        part = independent(error / np.where(scale > 0, scale, np.nan))
+        factors = fit_stretch(y, blended.reshape(count * n, h, -1), levels, np.repeat(fade, n), part)
+        if self._calm is None:
+            self._calm = calmness(self.task.panel, self.task.cuts[:count], h, self.task.settings.season, fade)
+        factors = np.where(np.array(levels) == 0.5, 1.0, factors * self._calm)
         return Entry(name, tuple((self.names[k], w) for k, w in weights.items()), factors)
 
     def _calibrated(self, record: TrialRecord) -> np.ndarray:

@@ -85,9 +85,10 @@ class DataSettings:
     freq : pandas offset alias, None = detected. aggregate : how several rows of one period are put together (needs
         `freq`): sum, mean, min or max of the target. short_series : what happens to series shorter than the horizon
         plus three rows: "auto" (padded when all are, else dropped), "pad", "drop", None (kept as they are).
-    fill_target, fill_value : gaps of the target: "ffill" or "constant". fill_numbers : gaps of numeric covariates
-        in model features ("median" of the training rows); a column -> way mapping overrides it by column
-        (median, mean, most_frequent, constant, ffill; constant fills `fill_value`).
+    fill_target, fill_value : gaps of the target: "ffill" or "constant". fill_numbers : how gaps of single numeric
+        covariates are filled in model features: median, mean or most_frequent value of the series' training rows,
+        constant (`fill_value`) or ffill; those not named: median for known ones, ffill for past ones.
+    missing_flags : gaps of numeric covariates become features too (`price_WASNULL`).
     weight : column of row weights >= 0. seed : of padding noise.
     """
 
@@ -99,6 +100,7 @@ class DataSettings:
     fill_target: str = "ffill"
     fill_value: float = 0.0
     fill_numbers: Mapping[str, str] = field(default_factory=dict)
+    missing_flags: bool = False
     weight: str | None = None
     seed: int = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,4 +102,4 @@ def _by_input(model: ForecastModel, name: str | None, window: Window, repeats: i
 def _shuffled(block: Block, column: int, rng: np.random.Generator) -> Block:
     values = block.values.copy()
     values[:, column] = rng.permutation(values[:, column])
-    return Block(block.names, values, block.observed, block.vocabulary)
+    return replace(block, values=values)

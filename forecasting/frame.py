@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Self
@@ -11,11 +10,22 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
-from automl.errors import DataError, UnknownNameError
+from automl.errors import DataError
 from forecasting.intervals import at_levels
 from forecasting.panel import Future, Panel
+from forecasting.reading import (
+    Times,
+    kind_of,
+    levels_of,
+    read_covariate,
+    read_ids,
+    read_number,
+    read_statics,
+    read_time,
+    read_weight,
+    require,
+)
 from forecasting.regularize import Table, make_regular
-from forecasting.season import period_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,11 +33,11 @@ if TYPE_CHECKING:
     from automl.guardrails import Report
     from forecasting.config import Columns, DataSettings
     from forecasting.panel import Forecast, Key
+    from forecasting.reading import Kind
     from forecasting.timegrid import TimeGrid
 
 _SHOW = 3
 _MOST_IDS, _LEAST_ROWS_A_SERIES = 10, 4
-_DAY_SECONDS = 86_400
 _RECOGNISED = (("unique_id", "ds", "y"), ("item_id", "timestamp", "target"))
 
 
@@ -47,20 +57,28 @@ class Schema:
     Parameters
     ----------
     columns : names. id_dtypes : pandas dtype of each id column. time_dtype, time_zone : of the time column; times given
-        as text come back as dates. known, past, static : covariate names. vocabulary : categories by column.
+        as text come back as dates. time_wall : zoned times stand on the grid as the clock of their zone shows them,
+        else as UTC. day_first : text dates were read as day before month.
+    known, past, static : covariate names. kinds : how each of them is read. vocabulary : categories by column.
     aggregate : rows of one period are put together this way, None = no row may repeat.
+    fills, flagged : covariate -> how its gaps are filled; those whose gaps become features.
     """
 
     columns: Names
     id_dtypes: tuple[str, ...]
     time_dtype: str
     time_zone: str | None
+    time_wall: bool
+    day_first: bool
     known: tuple[str, ...]
     past: tuple[str, ...]
     static: tuple[str, ...]
+    kinds: tuple[tuple[str, Kind], ...]
     vocabulary: tuple[tuple[str, tuple[str, ...]], ...]
     weight: str | None
     aggregate: str | None
+    fills: tuple[tuple[str, str], ...] = ()
+    flagged: tuple[str, ...] = ()
 
     @property
     def known_names(self) -> tuple[str, ...]:
@@ -77,8 +95,10 @@ class Schema:
         values = dict(raw)
         names = raw["columns"]
         values["columns"] = Names(tuple(names["id"]), names["time"], names["target"])
-        for name in ("id_dtypes", "known", "past", "static"):
+        for name in ("id_dtypes", "known", "past", "static", "flagged"):
             values[name] = tuple(raw[name])
+        for name in ("kinds", "fills"):
+            values[name] = tuple((column, value) for column, value in raw[name])
         values["vocabulary"] = tuple((n, tuple(c)) for n, c in raw["vocabulary"])
         return cls(**values)
 
@@ -88,11 +108,12 @@ class Schema:
         if grid.is_integer:
             return pd.Series(labels).astype(pd.api.types.pandas_dtype(self.time_dtype)).array
         stamps = pd.DatetimeIndex(labels)
-        if self.time_zone:
-            fine = period_seconds(grid.freq) < _DAY_SECONDS
-            stamps = (
-                stamps.tz_localize("UTC").tz_convert(self.time_zone) if fine else stamps.tz_localize(self.time_zone)
-            )
+        if self.time_zone and self.time_wall:
+            # an hour the clock skips is the next one; of an hour it shows twice, the first is meant
+            first = np.ones(len(stamps), dtype=bool)
+            stamps = stamps.tz_localize(self.time_zone, ambiguous=first, nonexistent="shift_forward")
+        elif self.time_zone:
+            stamps = stamps.tz_localize("UTC").tz_convert(self.time_zone)
         unit: Any = self.time_dtype.partition("[")[2].partition(",")[0].rstrip("]") or "ns"
         return stamps.as_unit(unit).array
 
@@ -176,13 +197,6 @@ def resolve(frame: pd.DataFrame, columns: Columns, *, need_target: bool = True) 
     return names
 
 
-def require(frame: pd.DataFrame, name: str, role: str) -> None:
-    """Raise a DataError with the closest match when a column is missing."""
-    if name not in frame.columns:
-        hint = str(UnknownNameError(f"{role} column", name, [str(c) for c in frame.columns]))
-        raise DataError(f"the data has no {role} column {name!r}: {hint}")
-
-
 def prepare(frame: Any, settings: DataSettings, *, min_length: int, report: Report) -> Prepared:
     """Read, check and make regular.
 
@@ -197,25 +211,62 @@ def prepare(frame: Any, settings: DataSettings, *, min_length: int, report: Repo
     """
     data = to_pandas(frame)
     names = resolve(data, settings.columns)
-    times, dtype, zone = _read_time(data[names.time], names.time)
+    times = read_time(data[names.time], names.time, freq=settings.freq)
     if settings.aggregate is None:
         names = _with_found_ids(data, names, settings, report)
     _check_roles(data, names, settings, report)
-    keys, codes = _read_ids(data, names.id)
-    target = _read_number(data[names.target], names.target, "target")
     cov = settings.covariates
-    vocabulary: dict[str, tuple[str, ...]] = {}
-    columns = {c: _read_covariate(data[c], c, vocabulary) for c in cov.all}
-    weight = _read_weight(data, settings.weight)
-    table = Table(keys, codes, times, target, weight, columns, vocabulary)
-    regular = make_regular(table, settings, min_length, report, others=_other_columns(data, names, cov.all))
-    keys_dtype = tuple(str(data[c].dtype) for c in names.id)
-    panel = regular.panel(known=regular.expanded(cov.known), past=regular.expanded(cov.past), static=cov.static)
+    kinds: tuple[tuple[str, Kind], ...] = tuple((c, kind_of(data[c])) for c in cov.all)
+    vocabulary = tuple(sorted((c, levels_of(data[c])) for c, kind in kinds if kind == "category"))
+    numbers = {c for c, kind in kinds if kind == "number"}
+    odd = [c for c in settings.fill_numbers if c not in numbers]
+    if odd:
+        raise DataError(
+            f"fill_numbers names {odd[0]!r}, which is no numeric covariate. Numeric are: {sorted(numbers)}."
+        )
     schema = Schema(
-        names, keys_dtype, dtype, zone, tuple(cov.known), tuple(cov.past), tuple(cov.static),
-        tuple(sorted(vocabulary.items())), settings.weight, settings.aggregate if regular.aggregated else None,
+        columns=names,
+        id_dtypes=tuple(str(data[c].dtype) for c in names.id),
+        time_dtype=times.dtype,
+        time_zone=times.zone,
+        time_wall=times.wall,
+        day_first=times.day_first,
+        known=tuple(cov.known),
+        past=tuple(cov.past),
+        static=tuple(cov.static),
+        kinds=kinds,
+        vocabulary=vocabulary,
+        weight=settings.weight,
+        aggregate=settings.aggregate,
+        fills=tuple(sorted(settings.fill_numbers.items())),
+    )
+    table = _table(data, schema, times, need_target=True)
+    regular = make_regular(table, settings, min_length, report, others=_other_columns(data, names, cov.all))
+    schema = replace(
+        schema,
+        aggregate=settings.aggregate if regular.aggregated else None,
+        flagged=regular.with_gaps((*cov.known, *cov.past)) if settings.missing_flags else (),
+    )
+    return Prepared(regular.panel(schema), schema, regular.dropped)
+
+
+def _table(data: pd.DataFrame, schema: Schema, times: Times, *, need_target: bool) -> Table:
+    """Read all columns a schema names; without the target also without what is not known of the future."""
+    names = schema.columns
+    keys, codes = read_ids(data, names.id)
+    vocabulary, kinds = dict(schema.vocabulary), dict(schema.kinds)
+
+    def read(columns: Sequence[str]) -> dict[str, np.ndarray]:
+        return {c: read_covariate(data[c], c, kinds[c], vocabulary.get(c, ())) for c in columns}
+
+    target = read_number(data[names.target], names.target, "target") if need_target else np.zeros(len(data))
+    weight = read_weight(data, schema.weight)
+    return Table(
+        keys, codes, times.values, target, weight,
+        read((*schema.known, *schema.past) if need_target else schema.known),
+        read_statics(read(schema.static if need_target else ()), codes, keys),
+        vocabulary, {c for c, kind in schema.kinds if kind == "date"},
     )  # fmt: skip
-    return Prepared(panel, schema, regular.dropped)
 
 
 def _check_roles(data: pd.DataFrame, names: Names, settings: DataSettings, report: Report) -> None:
@@ -267,130 +318,6 @@ def _other_columns(data: pd.DataFrame, names: Names, used: Sequence[str]) -> dic
     return {str(c): data[c] for c in data.columns if c not in taken}
 
 
-def _sample(values: pd.Series, mask: np.ndarray) -> str:
-    where = np.flatnonzero(mask)[:_SHOW]
-    return ", ".join(f"{values.iloc[i]!r} (row {i})" for i in where)
-
-
-def _read_time(values: pd.Series, name: str) -> tuple[np.ndarray | pd.DatetimeIndex, str, str | None]:
-    """Times as whole numbers or naive timestamps, the user's dtype, the user's time zone."""
-    missing = values.isna().to_numpy()
-    if missing.any():
-        raise DataError(f"time column {name!r} has {missing.sum()} missing values, first in row {missing.argmax()}.")
-    if pd.api.types.is_bool_dtype(values):
-        raise DataError(f"time column {name!r} holds true/false values.")
-    if pd.api.types.is_integer_dtype(values):
-        return values.to_numpy(dtype=np.int64), str(values.dtype), None
-    if pd.api.types.is_float_dtype(values):
-        numbers = values.to_numpy(dtype=float)
-        if (numbers % 1 != 0).any():
-            raise DataError(f"time column {name!r} holds fractions: {_sample(values, numbers % 1 != 0)}.")
-        return numbers.astype(np.int64), str(values.dtype), None
-    if not pd.api.types.is_datetime64_any_dtype(values):
-        values = _parse(values, name)
-    zone = getattr(values.dt, "tz", None)
-    stamps = pd.DatetimeIndex(values)
-    dtype = str(values.dtype)
-    if zone is not None:
-        local = stamps.tz_localize(None)
-        stamps = local if (local == local.normalize()).all() else stamps.tz_convert("UTC").tz_localize(None)
-    return stamps.as_unit("ns"), dtype, None if zone is None else str(zone)
-
-
-def _parse(values: pd.Series, name: str) -> pd.Series:
-    text = values.astype(object)
-    try:
-        parsed = pd.to_datetime(text, errors="coerce", format="ISO8601")
-        if parsed.isna().any():
-            with warnings.catch_warnings():
-                # pandas warns that it reads each value by itself; what it cannot read is an error below
-                warnings.filterwarnings("ignore", message="Could not infer format")
-                parsed = pd.to_datetime(text, errors="coerce")
-    except ValueError as error:
-        raise DataError(
-            f"time column {name!r} mixes time zones or cannot be read: {error}. Fix: give all rows one time zone."
-        ) from error
-    bad = parsed.isna().to_numpy()
-    if bad.any():
-        raise DataError(
-            f"time column {name!r} has {bad.sum()} values that are no dates: {_sample(values, bad)}. "
-            "Fix: correct them, or parse the column with pandas.to_datetime first."
-        )
-    return parsed
-
-
-def _read_ids(data: pd.DataFrame, ids: tuple[str, ...]) -> tuple[list[Key], np.ndarray]:
-    """Sorted keys and the key number of each row."""
-    if not ids:
-        return [("series",)], np.zeros(len(data), dtype=np.int64)
-    for name in ids:
-        missing = data[name].isna().to_numpy()
-        if missing.any():
-            raise DataError(f"id column {name!r} has {missing.sum()} missing values, first in row {missing.argmax()}.")
-    parts = [pd.factorize(data[c].astype(object) if data[c].dtype == "category" else data[c], sort=True) for c in ids]
-    combined = np.zeros(len(data), dtype=np.int64)
-    for codes, levels in parts:
-        combined = combined * len(levels) + codes
-    unique, row = np.unique(combined, return_inverse=True)
-    keys: list[Key] = []
-    for value in unique:
-        key: list[Any] = []
-        for _, levels in reversed(parts):
-            value, at = divmod(int(value), len(levels))  # noqa: PLW2901 - digits are taken off one by one
-            key.append(_plain(levels[at]))
-        keys.append(tuple(reversed(key)))
-    return keys, row
-
-
-def _plain(value: Any) -> Any:
-    value = value.item() if isinstance(value, np.generic) else value
-    return value if isinstance(value, str | int | float | bool) else str(value)
-
-
-def _read_number(values: pd.Series, name: str, role: str) -> np.ndarray:
-    if pd.api.types.is_bool_dtype(values) or not pd.api.types.is_numeric_dtype(values):
-        numbers = pd.to_numeric(values.astype(object), errors="coerce")
-        bad = (numbers.isna() & values.notna()).to_numpy()
-        if bad.any():
-            raise DataError(
-                f"{role} column {name!r} holds {bad.sum()} values that are no numbers: {_sample(values, bad)}."
-            )
-        values = numbers
-    out = values.to_numpy(dtype=float, na_value=np.nan)
-    if np.isinf(out).any():
-        raise DataError(f"{role} column {name!r} has infinite values, first in row {np.isinf(out).argmax()}.")
-    return out
-
-
-def _read_covariate(values: pd.Series, name: str, vocabulary: dict[str, tuple[str, ...]]) -> np.ndarray:
-    """Numbers as they are, dates as days since 1970, everything else as codes of a sorted vocabulary (-1 = missing)."""
-    if pd.api.types.is_bool_dtype(values):
-        return values.to_numpy(dtype=float, na_value=np.nan)
-    if pd.api.types.is_numeric_dtype(values):
-        return _read_number(values, name, "covariate")
-    if pd.api.types.is_datetime64_any_dtype(values):
-        naive = values.dt.tz_localize(None) if getattr(values.dt, "tz", None) is not None else values
-        return ((naive - pd.Timestamp("1970-01-01")) / pd.Timedelta(days=1)).to_numpy(dtype=float)
-    text = values.astype(object).where(values.notna(), None)
-    words = [None if v is None else str(v) for v in text]
-    levels = vocabulary.setdefault(name, tuple(sorted({w for w in words if w is not None})))
-    place = {w: i for i, w in enumerate(levels)}
-    return np.array([np.nan if w is None else place.get(w, -1) for w in words], dtype=float)
-
-
-def _read_weight(data: pd.DataFrame, name: str | None) -> np.ndarray:
-    if name is None:
-        return np.ones(len(data))
-    require(data, name, "weight")
-    weight = _read_number(data[name], name, "weight")
-    bad = ~(weight >= 0)
-    if bad.any():
-        raise DataError(
-            f"weight column {name!r} has {bad.sum()} negative or missing values, first in row {bad.argmax()}."
-        )
-    return weight
-
-
 # -- later frames -----------------------------------------------------------------------------------------------------
 
 
@@ -419,28 +346,23 @@ def _later(data: pd.DataFrame, schema: Schema, grid: TimeGrid, *, need_target: b
     covariates = (*schema.known, *((*schema.past, *schema.static) if need_target else ()))
     for name in covariates:
         require(data, name, "covariate")
-    times, _, zone = _read_time(data[names.time], names.time)
-    if grid.is_integer == isinstance(times, pd.DatetimeIndex):
+    like = Times(np.empty(0), schema.time_dtype, schema.time_zone, schema.time_wall, schema.day_first)
+    times = read_time(data[names.time], names.time, freq=grid.freq, like=like)
+    if grid.is_integer == isinstance(times.values, pd.DatetimeIndex):
         raise DataError(
             f"time column {names.time!r} holds another kind of time than in training (dates or whole numbers)."
         )
-    if (zone is None) != (schema.time_zone is None):
-        raise DataError(f"time column {names.time!r} has time zone {zone}, in training it had {schema.time_zone}.")
-    keys, codes = _read_ids(data, names.id)
-    vocabulary = dict(schema.vocabulary)
-    values = {c: _read_covariate(data[c], c, vocabulary) for c in covariates}
-    target = _read_number(data[names.target], names.target, "target") if need_target else np.zeros(len(data))
-    weight = _read_weight(data, schema.weight if schema.weight in data.columns else None)
-    table = Table(keys, codes, times, target, weight, values, dict(schema.vocabulary))
+    if (times.zone is None) != (schema.time_zone is None):
+        raise DataError(
+            f"time column {names.time!r} has time zone {times.zone}, in training it had {schema.time_zone}."
+        )
+    known = schema if schema.weight in data.columns else replace(schema, weight=None)
+    table = _table(data, known, times, need_target=need_target)
     settings = DataSettings(
         freq=grid.freq if not grid.is_integer else None, aggregate=schema.aggregate, short_series=None
     )
     regular = make_regular(table, settings, 1, Report(), grid=grid, again=True)
-    if need_target:
-        return regular.panel(
-            known=regular.expanded(schema.known), past=regular.expanded(schema.past), static=schema.static
-        )
-    return regular.panel(known=regular.expanded(schema.known), past=(), static=())
+    return regular.panel(schema if need_target else replace(schema, past=(), static=()))
 
 
 def future_block(frame: Any, schema: Schema, panel: Panel, horizon: int) -> Future:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 ENOUGH_ON_GRID = 0.9
 """Share of rows that must lie on a grid for the others to be dropped as stray ones."""
 
+_LEAST_EQUAL, _LEAST_MULTIPLES, _NEARLY = 4, 8, 0.15
 _SECOND = 1_000_000_000
 _TICKS = (("D", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -170,6 +171,39 @@ def anchor(stamps: DatetimeIndex, freq: str) -> TimeGrid:
     raise DataError(
         f"no timestamp lies on freq={freq!r} (first: {values.min()}). Fix: another anchor, or aggregate to this freq."
     )
+
+
+def coarser(steps: np.ndarray, series: np.ndarray, n_series: int) -> tuple[np.ndarray, int]:
+    """Series that step evenly over several points of the grid, and how many points the first of them steps over.
+
+    Even are steps that are (nearly) equal, as months are in days, or all multiples of one number. Rows that merely are
+    rare do not count: their steps differ.
+
+    Parameters
+    ----------
+    steps, series : shape [rows], sorted by series, then step.
+
+    Examples
+    --------
+    >>> daily, weekly, rare = np.arange(50), np.arange(0, 70, 7), np.array([3, 10, 12, 30, 41])
+    >>> coarser(np.concatenate([daily, weekly, rare]), np.repeat([0, 1, 2], [50, 10, 5]), 3)
+    (array([1]), 7)
+    """
+    apart, of = np.diff(steps), series[1:]
+    inside = (of == series[:-1]) & (apart > 0)
+    apart, of = apart[inside], of[inside]
+    if not len(apart):
+        return np.empty(0, dtype=np.int64), 1
+    here, first, count = np.unique(of, return_index=True, return_counts=True)
+    low, high = np.minimum.reduceat(apart, first), np.maximum.reduceat(apart, first)
+    common = np.gcd.reduceat(apart, first)
+    equal = (count >= _LEAST_EQUAL) & (high - low <= _NEARLY * low)
+    multiples = (count >= _LEAST_MULTIPLES) & (common > 1)
+    odd = (low > 1) & (equal | multiples)
+    if not odd.any() or (odd.all() and len(np.unique(common)) == 1 and len(here) == n_series):
+        return np.empty(0, dtype=np.int64), 1
+    at = int(np.flatnonzero(odd)[0])
+    return here[odd], int(np.median(apart[first[at] : first[at] + count[at]]))
 
 
 def steps_on(grid: TimeGrid, stamps: DatetimeIndex) -> tuple[np.ndarray, float]:

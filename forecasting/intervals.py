@@ -3,7 +3,8 @@
 Sources: Vovk, Gammerman & Shafer (2005); Romano, Patterson & Candes (2019) for calibrating given quantiles; Barber,
 Candes, Ramdas & Tibshirani (2023) for weights that fade with age where data drift. Residuals are made alike before they
 are pooled: over the series' scale, over the series' own share of error (shrunk to 1 where little is known), over the
-growth of error with the step ahead.
+growth of error with the step ahead. Errors of one window of one series go together, so that they count as fewer values
+than they are (`independent`), and the finite-sample margin of the conformal rank is that of so many.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from scipy.special import ndtri
 
 if TYPE_CHECKING:
     from automl.trial import State
-    from forecasting.panel import Key
+    from forecasting.panel import Key, Panel
 
 DEFAULT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
 _ENOUGH_A_STEP = 200
 _SHRINK_WINDOWS = 2.0
 """How many windows of its own errors a series needs to be believed half. Errors of one window go together."""
+
+_USUAL, _FEW_SERIES = 24, 10
+"""How many horizons back usual times reach; how many series average calm times half out."""
 
 _FADE_FEW, _FADE_MANY, _MANY = 0.5, 0.2, 500
 """Weight of a window's residuals against those of the next newer one: less where the newest alone has many values."""
@@ -71,13 +75,14 @@ class Conformal:
             prior = _SHRINK_WINDOWS * horizon
             share = (total + prior * typical) / ((count + prior) * typical)
         e = e / share[None, :, None]
+        part = independent(e)
         by_step = e.transpose(2, 0, 1).reshape(horizon, -1)
         weights = weight.transpose(2, 0, 1).reshape(horizon, -1)
         if np.isfinite(by_step).sum(axis=1).min() >= _ENOUGH_A_STEP:
-            table = np.stack([_quantiles(row, w, levels) for row, w in zip(by_step, weights, strict=True)])
+            table = np.stack([_quantiles(row, w, levels, part) for row, w in zip(by_step, weights, strict=True)])
         else:
             growth = _growth(by_step)[:, None]
-            table = growth * _quantiles((by_step / growth).ravel(), weights.ravel(), levels)[None, :]
+            table = growth * _quantiles((by_step / growth).ravel(), weights.ravel(), levels, part)[None, :]
         return cls(levels, table, {key: float(s) for key, s in zip(ids, share, strict=True)})
 
     def channels(self, point: np.ndarray, scale: np.ndarray, ids: tuple[Key, ...]) -> np.ndarray:
@@ -141,15 +146,62 @@ def fading(windows: int, size: int) -> np.ndarray:
     return (_FADE_MANY if size >= _MANY else _FADE_FEW) ** np.arange(windows)
 
 
-def _quantiles(values: np.ndarray, weights: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
-    """Weighted quantiles with the conformal rank: outer ones lie a little further out in small samples. NaN ignored."""
+def independent(e: np.ndarray) -> float:
+    """Which part of so many values residuals that go together are worth, 0..1: 1 over the design effect (Kish 1965).
+
+    Parameters
+    ----------
+    e : shape [w, n, h], NaN where there is none. Those of one window and series go together, in sign or in size; by
+        how much is the intraclass correlation of a one-way analysis of variance, the larger of both.
+
+    Examples
+    --------
+    >>> together = np.repeat([[[1.0], [5.0], [-3.0]]], 4, axis=2)
+    >>> independent(together)
+    0.25
+    """
+    groups = e.reshape(-1, e.shape[2])
+    good = np.isfinite(groups)
+    groups, good = groups[good.any(axis=1)], good[good.any(axis=1)]
+    size = good.sum(axis=1)
+    if size.sum() == 0:
+        return 1.0
+    mean_size = size.sum() / len(size)
+    if len(groups) < 2 or mean_size <= 1:
+        return float(1 / mean_size)
+    filled = np.where(good, groups, 0.0)
+    together = max(_intraclass(filled, good, size), _intraclass(np.abs(filled), good, size))
+    return float(1 / (1 + (mean_size - 1) * together))
+
+
+def _intraclass(values: np.ndarray, good: np.ndarray, size: np.ndarray) -> float:
+    """Share of the variance that lies between groups. Arrays [groups, values], 0 where not good."""
+    k, total = len(size), size.sum()
+    mean = values.sum(axis=1) / size
+    within = np.where(good, np.square(values - mean[:, None]), 0.0).sum() / max(total - k, 1)
+    between = float((size * np.square(mean - values.sum() / total)).sum()) / (k - 1)
+    typical = (total - np.square(size).sum() / total) / (k - 1)
+    spread = between + (typical - 1) * within
+    return float(np.clip((between - within) / spread, 0.0, 1.0)) if spread > 0 else 0.0
+
+
+def _quantiles(values: np.ndarray, weights: np.ndarray, levels: tuple[float, ...], part: float) -> np.ndarray:
+    """Weighted quantiles with the conformal rank: outer ones lie further out, the fewer independent values there are.
+
+    NaN are ignored. part : see `independent`.
+    """
     good = np.isfinite(values)
     values, weights = values[good], weights[good]
     if not len(values):
         return np.zeros(len(levels))
-    n = weights.sum() ** 2 / np.square(weights).sum()  # as many values of equal weight would say as much
+    return weighted_quantile(values, weights, _ranks(weights, levels, part))
+
+
+def _ranks(weights: np.ndarray, levels: tuple[float, ...], part: float) -> np.ndarray:
+    """Levels moved outwards as the conformal rank (n + 1) q / n says, n independent values."""
+    n = part * weights.sum() ** 2 / np.square(weights).sum()  # as many values of equal weight would say as much
     rank = np.array([(n + 1) * q / n if q > 0.5 else 1 - (n + 1) * (1 - q) / n if q < 0.5 else q for q in levels])
-    return weighted_quantile(values, weights, np.clip(rank, 0.0, 1.0))
+    return np.clip(rank, 0.0, 1.0)
 
 
 def weighted_quantile(values: np.ndarray, weights: np.ndarray, levels: np.ndarray) -> np.ndarray:
@@ -202,13 +254,18 @@ def _pick(ids: tuple[Key, ...], mask: np.ndarray) -> tuple[Key, ...]:
 
 
 def fit_stretch(
-    y: np.ndarray, channels: np.ndarray, levels: tuple[float, ...], weights: np.ndarray | None = None
+    y: np.ndarray,
+    channels: np.ndarray,
+    levels: tuple[float, ...],
+    weights: np.ndarray | None = None,
+    part: float = 1.0,
 ) -> np.ndarray:
     """Factor by level that makes out-of-sample coverage right: quantile = point + factor * (given - point).
 
     Parameters
     ----------
     y : shape [r, h], NaN where unobserved. channels : shape [r, h, 1 + len(levels)]. weights : shape [r], of rows.
+    part : what the rows are worth, see `independent`.
 
     Returns
     -------
@@ -225,9 +282,47 @@ def fit_stretch(
         good = np.isfinite(ratio) & side
         if q == 0.5 or good.sum() < 30:
             continue
-        factor = weighted_quantile(ratio[good], row_weights[good], np.array([max(q, 1 - q)]))
+        rank = _ranks(row_weights[good], (max(q, 1 - q),), part)
+        factor = weighted_quantile(ratio[good], row_weights[good], rank)
         out[k] = np.clip(factor[0], 0.2, 5.0)
     return out
+
+
+def calmness(panel: Panel, cuts: list[np.ndarray], horizon: int, season: int, fade: np.ndarray) -> float:
+    """How much harder to forecast usual times were than the windows that intervals are learned from, 1..2.
+
+    The yardstick is the error of the seasonal naive forecast over the last 24 horizons. A few windows of one series may
+    happen to be calm ones; many series average that out, so that the factor shrinks to 1 as they become more.
+
+    Parameters
+    ----------
+    cuts : training rows of each window, newest first. fade : weights of these windows.
+    """
+
+    def difficulty(cut: np.ndarray) -> np.ndarray:
+        ahead = np.arange(horizon)
+        back = season * (ahead // season + 1)
+        rows = cut[:, None] + ahead
+        inside = (rows < panel.lengths[:, None]) & (rows - back >= 0)
+        rows = panel.indptr[:-1, None] + np.where(inside, rows, 0)
+        last = np.where(inside, rows - back, rows)
+        good = inside & panel.observed[rows] & panel.observed[last]
+        count = good.sum(axis=1)
+        total = np.where(good, np.abs(panel.y[rows] - panel.y[last]), 0.0).sum(axis=1)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    usual = np.stack([difficulty(panel.lengths - horizon * (k + 1)) for k in range(_USUAL)])
+    lately = np.stack([difficulty(cut) for cut in cuts])
+    weight = np.where(np.isfinite(lately), fade[: len(cuts), None], 0.0)
+    late = (weight * np.nan_to_num(lately)).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-12)
+    count = np.isfinite(usual).sum(axis=0)
+    often = np.nan_to_num(usual).sum(axis=0) / np.maximum(count, 1)
+    ready = (late > 0) & (often > 0) & (count > len(cuts))
+    if not ready.any():
+        return 1.0
+    ratio = float(np.exp(np.log(often[ready] / late[ready]).mean()))
+    believed = _FEW_SERIES / (_FEW_SERIES + np.count_nonzero(ready) - 1)
+    return float(np.clip(ratio, 1.0, 2.0) ** believed)
 
 
 def stretch(channels: np.ndarray, factors: np.ndarray, floor: np.ndarray | None = None) -> np.ndarray:

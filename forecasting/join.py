@@ -52,7 +52,9 @@ def join(history: Panel, more: Panel) -> Panel:
     static = np.zeros((n, len(history.static.names)))
     seen = np.zeros_like(static, dtype=bool)
     for part in parts:
-        static[part.slot], seen[part.slot] = part.panel.static.values, part.panel.static.observed
+        given = part.panel.static.observed | ~seen[part.slot]  # what the later rows do not tell stays as it was
+        static[part.slot] = np.where(given, part.panel.static.values, static[part.slot])
+        seen[part.slot] |= part.panel.static.observed
     return Panel(
         ids=ids,
         indptr=indptr,

@@ -124,7 +124,8 @@ class ForecastModel:
             fallback |= fell
         if total is None:
             raise LearnerError(f"model {entry.name!r} has no member with weight.")
-        return Forecast(self._finish(total, entry, panel, levels), levels, fallback)
+        finished = Forecast(self._finish(total, entry, panel, levels), levels, fallback)
+        return finished.held_constant(panel, self.settings.season)
 
     def refitted(self, panel: Panel, model: str | None = None) -> ForecastModel:
         """Return the same model with one entry's members fitted on another panel (same columns); intervals stay."""

@@ -17,6 +17,8 @@ from forecasting.timegrid import TimeGrid  # noqa: TC001 - part of the class for
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_LEAST_CONSTANT, _MOST_CONSTANT = 5, 52
+
 Key = tuple[str | int | float | bool, ...]
 """The identity of one series: the values of its id columns, in order."""
 
@@ -32,12 +34,16 @@ class Block:
         Numbers are imputed where `observed` is False.
     observed : shape [rows, k] bool; False where the value was missing in the user's data.
     vocabulary : categorical column name -> its categories, code order.
+    fills : numeric column name -> how models fill its gaps, where the user said so (see `config.DataSettings`).
+    flagged : columns whose gaps become a feature of their own.
     """
 
     names: tuple[str, ...] = ()
     values: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     observed: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=bool))
     vocabulary: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    fills: tuple[tuple[str, str], ...] = ()
+    flagged: tuple[str, ...] = ()
 
     @classmethod
     def empty(cls, rows: int) -> Block:
@@ -191,6 +197,14 @@ class Panel:
         """Return the first `lengths[i]` rows of every series."""
         return self.window(np.zeros(self.n_series, dtype=np.int64), lengths)
 
+    def constant(self, season: int = 1) -> np.ndarray:
+        """Series all of whose observed values are equal, over five rows and a season (52 rows at most). Shape [n]."""
+        first = self.indptr[:-1]
+        low = np.minimum.reduceat(np.where(self.observed, self.y, np.inf), first)
+        high = np.maximum.reduceat(np.where(self.observed, self.y, -np.inf), first)
+        count = np.add.reduceat(self.observed.astype(np.int64), first)
+        return (low == high) & (count >= max(_LEAST_CONSTANT, min(season, _MOST_CONSTANT)))
+
     def tail(self, lengths: np.ndarray | int) -> Panel:
         """Return the last `lengths` rows of every series."""
         return self.window(np.maximum(self.lengths - lengths, 0), self.lengths)
@@ -265,6 +279,16 @@ class Forecast:
             raise DataError(f"a forecast needs [series, horizon, {1 + len(self.quantiles)}], got {self.values.shape}.")
         if not len(self.fallback):
             object.__setattr__(self, "fallback", np.zeros(len(self.values), dtype=bool))
+
+    def held_constant(self, panel: Panel, season: int) -> Forecast:
+        """Return it with the constant series of the panel it starts from forecast as that constant."""
+        flat = panel.constant(season)
+        if not flat.any():
+            return self
+        values = self.values.copy()
+        end = panel.indptr[1:][flat] - 1
+        values[flat] = panel.y[end][:, None, None]
+        return replace(self, values=values, fallback=self.fallback & ~flat)
 
     @property
     def point(self) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,14 +16,21 @@ from forecasting.timegrid import INTEGER, OFF_GRID, TimeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from automl.guardrails import Report
     from forecasting.config import DataSettings
+    from forecasting.frame import Schema
     from forecasting.panel import Key
+    from forecasting.reading import Statics
 
 _SHOW = 3
 _MOST_IDS = 10
 _EXPANSION = ("sum", "mean", "min", "max")
+_DATE_EXPANSION = ("min", "max", "mode")
+_LEAST_MIXED = 4
+_MOST_GROWTH, _FREE_ROWS = 50, 1_000_000
+_APART = "Fix: forecast them apart, or bring all to the coarsest frequency: freq=... with aggregate='sum' (or mean)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class Table:
     ----------
     keys : n sorted series keys. series : shape [rows], which. time : timestamps (naive) or whole numbers.
     target, weight : shape [rows], NaN = missing target. columns : covariates, shape [rows] float, NaN = missing.
-    vocabulary : categories of the categorical ones.
+    statics : values by series. vocabulary : categories of the categorical ones. dates : names of those that are dates.
     """
 
     keys: list[Key]
@@ -43,7 +50,9 @@ class Table:
     target: np.ndarray
     weight: np.ndarray
     columns: dict[str, np.ndarray]
+    statics: Statics
     vocabulary: Mapping[str, tuple[str, ...]]
+    dates: AbstractSet[str] = frozenset()
 
     def take(self, rows: np.ndarray) -> Table:
         """Only some rows, in the order given."""
@@ -60,6 +69,7 @@ class Regular:
 
     Parameters
     ----------
+    columns : covariate -> (values, observed), each shape [rows]. statics : values by series.
     dropped : series left out -> why. aggregated : whether rows were put together.
     expansion : covariate -> the columns aggregation made of it.
     """
@@ -72,6 +82,7 @@ class Regular:
     observed: np.ndarray
     weight: np.ndarray
     columns: dict[str, tuple[np.ndarray, np.ndarray]]
+    statics: Statics
     vocabulary: Mapping[str, tuple[str, ...]]
     dropped: dict[Key, str] = field(default_factory=dict)
     aggregated: bool = False
@@ -81,12 +92,13 @@ class Regular:
         """Names of covariates after aggregation."""
         return tuple(e for name in names for e in self.expansion.get(name, (name,)))
 
-    def panel(self, *, known: Sequence[str], past: Sequence[str], static: Sequence[str]) -> Panel:
-        """Build the panel with these columns as known, past and static covariates."""
-        first = self.indptr[:-1]
-        for name in static:
-            self._check_static(name)
-        block = self._block(static)
+    def with_gaps(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Those of some covariates (before aggregation) that lack values; categories have a code for that already."""
+        lacking = [n for n in names if n not in self.vocabulary]
+        return tuple(n for n in lacking if not all(self.columns[e][1].all() for e in self.expanded((n,))))
+
+    def panel(self, schema: Schema) -> Panel:
+        """Build the panel with the schema's known, past and static covariates."""
         return Panel(
             ids=tuple(self.keys),
             indptr=self.indptr,
@@ -94,33 +106,35 @@ class Regular:
             y=self.y,
             observed=self.observed,
             weight=self.weight,
-            known=self._block(known),
-            past=self._block(past),
-            static=Block.empty(len(first)) if not static else block.take(first),
+            known=self._block(schema.known, schema),
+            past=self._block(schema.past, schema),
+            static=self._static(schema.static),
             grid=self.grid,
         )
 
-    def _block(self, names: Sequence[str]) -> Block:
+    def _block(self, names: Sequence[str], schema: Schema) -> Block:
         if not names:
             return Block.empty(int(self.indptr[-1]))
-        values = np.stack([self.columns[n][0] for n in names], axis=1)
-        observed = np.stack([self.columns[n][1] for n in names], axis=1)
+        wide = self.expanded(names)
+        fills = {e: way for name, way in schema.fills for e in self.expanded((name,)) if name in names}
         return Block(
-            tuple(names), values, observed, tuple((n, tuple(self.vocabulary[n])) for n in names if n in self.vocabulary)
+            wide,
+            np.stack([self.columns[n][0] for n in wide], axis=1),
+            np.stack([self.columns[n][1] for n in wide], axis=1),
+            self._words(wide),
+            tuple(sorted(fills.items())),
+            tuple(e for name in schema.flagged if name in names for e in self.expanded((name,))),
         )
 
-    def _check_static(self, name: str) -> None:
-        values, observed = self.columns[name]
-        series = np.repeat(np.arange(len(self.keys)), np.diff(self.indptr))
-        low, high = np.full(len(self.keys), np.inf), np.full(len(self.keys), -np.inf)
-        np.minimum.at(low, series[observed], values[observed])
-        np.maximum.at(high, series[observed], values[observed])
-        changing = np.flatnonzero(high > low)
-        if len(changing):
-            raise DataError(
-                f"static covariate {name!r} changes in {len(changing)} series, first: {label(self.keys[changing[0]])}. "
-                "Fix: declare it as known or past."
-            )
+    def _static(self, names: Sequence[str]) -> Block:
+        if not names:
+            return Block.empty(len(self.keys))
+        categorical = np.array([name in self.vocabulary for name in names])
+        values = np.where(self.statics.observed | ~categorical, self.statics.values, -1.0)
+        return Block(tuple(names), values, self.statics.observed, self._words(names))
+
+    def _words(self, names: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return tuple((n, tuple(self.vocabulary[n])) for n in names if n in self.vocabulary)
 
 
 def label(key: Key) -> str:
@@ -159,7 +173,7 @@ def make_regular(
     table = _ordered(table)
     _check_repeats(table, settings, others or {}, report)
     grid = grid or _grid(table, settings, report)
-    table, steps, aggregated = _onto_grid(table, grid, settings, report, always=again)
+    table, steps, aggregated = _onto_grid(table, grid, settings, report, again=again)
     expansion: dict[str, tuple[str, ...]] = {}
     if aggregated:
         table, steps, expansion = _aggregate(table, steps, settings.aggregate or "sum")
@@ -168,6 +182,8 @@ def make_regular(
         )
     else:
         report.append(Guardrail("Time series aggregation", "passed", f"rows match {grid.freq}"))
+    if not again:
+        _check_mixed(table, steps, grid, settings)
     dropped: dict[Key, str] = {}
     if not again:
         table, steps = _without_empty(table, steps, dropped, report)
@@ -266,22 +282,28 @@ def _covering(time: pd.DatetimeIndex, freq: str) -> TimeGrid:
 
 
 def _onto_grid(
-    table: Table, grid: TimeGrid, settings: DataSettings, report: Report, *, always: bool
+    table: Table, grid: TimeGrid, settings: DataSettings, report: Report, *, again: bool
 ) -> tuple[Table, np.ndarray, bool]:
     """Steps of all rows; stray rows are dropped when few, put together when asked for, an error else."""
     steps = grid.steps_of(table.time)
     stray = steps == OFF_GRID
     if settings.aggregate and isinstance(table.time, pd.DatetimeIndex):
-        if not always and not stray.any() and not len(_repeats(table)):
+        if not again and not stray.any() and not len(_repeats(table)):
             _check_not_finer(table, steps, grid)
             return table, steps, False
-        return table, _periods(table.time, grid), True
+        return table, grid.periods_of(table.time), True
     if not stray.any():
         _check_not_finer(table, steps, grid)
         return table, steps, False
     share = 1 - stray.mean()
     row = int(stray.argmax())
     where = f"series {label(table.keys[int(table.series[row])])} at {table.time[row]}"
+    if again:
+        raise DataError(
+            f"{int(stray.sum())} rows lie between two points of the model's time grid ({grid.freq} through "
+            f"{grid.origin}), first: {where}. Fix: give rows on the grid the model was fitted on."
+        )
+    _check_strays(table, stray, grid)
     if share < frequency.ENOUGH_ON_GRID:
         raise DataError(
             f"only {share:.0%} of the rows lie on freq={grid.freq!r}, first off it: {where}. "
@@ -291,6 +313,44 @@ def _onto_grid(
     report.append(Guardrail("Frequency detection", "done", text))
     keep = np.flatnonzero(~stray)
     return table.take(keep), steps[keep], False
+
+
+def _check_strays(table: Table, stray: np.ndarray, grid: TimeGrid) -> None:
+    """A series most of whose rows lie off the grid has another frequency than the others: an error."""
+    n = len(table.keys)
+    rows, off = np.bincount(table.series, minlength=n), np.bincount(table.series, weights=stray, minlength=n)
+    odd = np.flatnonzero((rows >= _LEAST_MIXED) & (off > 0.5 * rows))
+    if len(odd) and len(odd) < n:
+        raise DataError(
+            f"mixed frequencies: most rows of {len(odd)} of {n} series ({listed([table.keys[i] for i in odd])}) lie "
+            f"between the points of {grid.freq!r}, which the other series follow. {_APART}"
+        )
+
+
+def _check_mixed(table: Table, steps: np.ndarray, grid: TimeGrid, settings: DataSettings) -> None:
+    """Series that step evenly over several points of the grid have a coarser frequency than the others: an error."""
+    if settings.fill_target == "constant":  # then missing rows have a meaning, such as: nothing was sold
+        return
+    odd, apart = frequency.coarser(steps, table.series, len(table.keys))
+    if len(odd):
+        raise DataError(
+            f"mixed frequencies: {len(odd)} of {len(table.keys)} series ({listed([table.keys[i] for i in odd])}) have "
+            f"a row every {apart} steps of {grid.freq!r}, the frequency of the others. {_APART} If rows that are not "
+            "there mean zero, say so: fill_target='constant'."
+        )
+
+
+def _check_growth(rows: int, spans: np.ndarray, table: Table, grid: TimeGrid) -> None:
+    """A grid that makes many rows out of few is a wrong one: an error."""
+    total = int(spans.sum())
+    if total <= max(_MOST_GROWTH * rows, _FREE_ROWS):
+        return
+    i = int(spans.argmax())
+    raise DataError(
+        f"{rows} rows would become {total} on the grid of {grid.freq!r}, most of them missing; series "
+        f"{label(table.keys[i])} alone spans {int(spans[i])} steps. Fix: a coarser freq, with aggregate='sum' (or "
+        "mean) where rows share a period; or remove rows with wrong dates."
+    )
 
 
 def _check_not_finer(table: Table, steps: np.ndarray, grid: TimeGrid) -> None:
@@ -306,22 +366,8 @@ def _check_not_finer(table: Table, steps: np.ndarray, grid: TimeGrid) -> None:
             )
 
 
-def _periods(time: pd.DatetimeIndex, grid: TimeGrid) -> np.ndarray:
-    """Period of each timestamp: the grid point at or before it, for end-anchored ones at or after it."""
-    span = pd.date_range(pd.Timestamp(grid.origin), time.max() + 2 * _offset(grid), freq=grid.freq, unit="ns")
-    values = span.to_numpy()
-    alias = grid.freq.split("-")[0].lstrip("0123456789")
-    if alias.endswith("E") and len(alias) > 1:
-        return np.searchsorted(values, time.normalize().to_numpy(), side="left")
-    return np.searchsorted(values, time.to_numpy(), side="right") - 1
-
-
-def _offset(grid: TimeGrid) -> Any:
-    return pd.tseries.frequencies.to_offset(grid.freq)
-
-
 def _aggregate(table: Table, steps: np.ndarray, how: str) -> tuple[Table, np.ndarray, dict[str, tuple[str, ...]]]:
-    """One row a series and step: target by `how`, numbers by sum, mean, min and max, categories by mode."""
+    """One row a series and step: target by `how`, numbers by sum, mean, min, max, categories by mode, dates by both."""
     frame = pd.DataFrame({"series": table.series, "step": steps, "target": table.target, "weight": table.weight})
     groups = frame.groupby(["series", "step"], sort=True)
     target = groups["target"].sum(min_count=1) if how == "sum" else groups["target"].agg(how)
@@ -332,15 +378,18 @@ def _aggregate(table: Table, steps: np.ndarray, how: str) -> tuple[Table, np.nda
         if name in table.vocabulary:
             columns[name] = grouped.agg(_mode).to_numpy(dtype=float)
             continue
-        expansion[name] = tuple(f"{name}_{f}" for f in _EXPANSION)
-        for f in _EXPANSION:
-            columns[f"{name}_{f}"] = (grouped.sum(min_count=1) if f == "sum" else grouped.agg(f)).to_numpy(dtype=float)
+        ways = _DATE_EXPANSION if name in table.dates else _EXPANSION
+        expansion[name] = tuple(f"{name}_{f}" for f in ways)
+        for f in ways:
+            one = grouped.sum(min_count=1) if f == "sum" else grouped.agg(_mode if f == "mode" else f)
+            columns[f"{name}_{f}"] = one.to_numpy(dtype=float)
     series = target.index.get_level_values(0).to_numpy()
-    out = Table(
-        table.keys, series, target.index.get_level_values(1).to_numpy(), target.to_numpy(dtype=float),
-        groups["weight"].mean().to_numpy(dtype=float), columns, table.vocabulary,
+    at = target.index.get_level_values(1).to_numpy()
+    out = replace(
+        table, series=series, time=at, target=target.to_numpy(dtype=float), columns=columns,
+        weight=groups["weight"].mean().to_numpy(dtype=float),
     )  # fmt: skip
-    return out, target.index.get_level_values(1).to_numpy(), expansion
+    return out, at, expansion
 
 
 def _mode(values: pd.Series) -> float:
@@ -367,7 +416,7 @@ def _without_empty(
     renumber = np.cumsum(has) - 1
     out = table.take(keep)
     keys = [k for k, h in zip(table.keys, has, strict=True) if h]
-    return replace(out, keys=keys, series=renumber[out.series]), steps[keep]
+    return replace(out, keys=keys, series=renumber[out.series], statics=table.statics.take(has)), steps[keep]
 
 
 def _filled(table: Table, steps: np.ndarray, grid: TimeGrid, settings: DataSettings, report: Report) -> Regular:
@@ -376,6 +425,7 @@ def _filled(table: Table, steps: np.ndarray, grid: TimeGrid, settings: DataSetti
     first = np.searchsorted(table.series, np.arange(n))
     last = np.searchsorted(table.series, np.arange(n), side="right") - 1
     start, end = steps[first], steps[last]
+    _check_growth(len(steps), end - start + 1, table, grid)
     indptr = np.concatenate([[0], np.cumsum(end - start + 1)]).astype(np.int64)
     rows = indptr[:-1][table.series] + steps - start[table.series]
     total = int(indptr[-1])
@@ -402,7 +452,9 @@ def _filled(table: Table, steps: np.ndarray, grid: TimeGrid, settings: DataSetti
         report.append(Guardrail("Missing feature values imputation", "done", f"filled: {text}", tuple(missing)))
     elif table.columns:
         report.append(Guardrail("Missing feature values imputation", "passed", "no covariate value is missing"))
-    return Regular(list(table.keys), grid, indptr, start, filled, observed, weight, columns, table.vocabulary)
+    return Regular(
+        list(table.keys), grid, indptr, start, filled, observed, weight, columns, table.statics, table.vocabulary
+    )
 
 
 def _fill_column(
@@ -482,6 +534,7 @@ def _drop(regular: Regular, short: np.ndarray, min_length: int) -> Regular:
         y=regular.y[rows],
         observed=regular.observed[rows],
         weight=regular.weight[rows],
+        statics=regular.statics.take(~short),
         columns={k: (v[rows], g[rows]) for k, (v, g) in regular.columns.items()},
     )
 
@@ -518,8 +571,12 @@ def _pad(regular: Regular, extra: np.ndarray, seed: int) -> Regular:
 
 def _note_constant(regular: Regular, report: Report) -> None:
     first = regular.indptr[:-1]
-    flat = np.minimum.reduceat(regular.y, first) == np.maximum.reduceat(regular.y, first)
-    keys = [regular.keys[i] for i in np.flatnonzero(flat)]
+    low = np.minimum.reduceat(np.where(regular.observed, regular.y, np.inf), first)
+    high = np.maximum.reduceat(np.where(regular.observed, regular.y, -np.inf), first)
+    keys = [regular.keys[i] for i in np.flatnonzero(low == high)]
     if keys:
-        text = f"{len(keys)} series never change; they are left out of scaled metrics: {listed(keys)}"
+        text = (
+            f"{len(keys)} series never change; models do not learn from them, their forecast is the constant, and they "
+            f"are left out of scaled metrics: {listed(keys)}"
+        )
         report.append(Guardrail("Constant series", "alerted", text))

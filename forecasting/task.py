@@ -168,6 +168,7 @@ class ForecastTask:
         learner.fit(window.train, self.context(trial.deadline))
         middle = perf_counter()
         forecast = learner.forecast(window.train, window.future, levels)
+        forecast = forecast.held_constant(window.train, self.settings.season)
         end = perf_counter()
         return learner, middle - start, forecast.values, end - middle, int(forecast.fallback.sum())
 
@@ -200,7 +201,12 @@ def panel_state(panel: Panel) -> State:
     for name in ("known", "past", "static"):
         block: Block = getattr(panel, name)
         blobs[f"{name}_values"], blobs[f"{name}_observed"] = block.values, block.observed
-        blocks[name] = {"names": list(block.names), "vocabulary": [[n, list(c)] for n, c in block.vocabulary]}
+        blocks[name] = {
+            "names": list(block.names),
+            "vocabulary": [[n, list(c)] for n, c in block.vocabulary],
+            "fills": [list(pair) for pair in block.fills],
+            "flagged": list(block.flagged),
+        }
     grid = {"freq": panel.grid.freq, "origin": panel.grid.origin, "every": panel.grid.every}
     return {"ids": [list(key) for key in panel.ids], "blocks": blocks, "grid": grid}, blobs
 
@@ -214,6 +220,8 @@ def panel_from_state(state: State) -> Panel:
             blobs[f"{name}_values"],  # type: ignore[arg-type]
             blobs[f"{name}_observed"],  # type: ignore[arg-type]
             tuple((n, tuple(c)) for n, c in raw["vocabulary"]),
+            tuple((n, way) for n, way in raw["fills"]),
+            tuple(raw["flagged"]),
         )
         for name, raw in settings["blocks"].items()
     }

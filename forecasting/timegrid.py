@@ -90,7 +90,12 @@ class TimeGrid:
         return self.freq == INTEGER
 
     def stamps(self, steps: np.ndarray) -> DatetimeIndex:
-        """Timestamps (naive, datetime64[ns]) of steps; on an integer grid dates are made up (days since 1970)."""
+        """Timestamps (naive, datetime64[ns]) of steps.
+
+        Raises
+        ------
+        DataError : whole-number time has no timestamps; use `labels`.
+        """
         steps = np.asarray(steps, dtype=np.int64)
         if not len(steps):
             return pd.DatetimeIndex([], dtype="datetime64[ns]")
@@ -114,13 +119,42 @@ class TimeGrid:
         stamps = pd.DatetimeIndex(labels).as_unit("ns")
         if not len(stamps):
             return np.empty(0, dtype=np.int64)
-        origin = pd.Timestamp(self.origin)
-        before = _count(self.freq, self.origin, stamps.min()) if stamps.min() < origin else 0
-        after = _count(self.freq, self.origin, stamps.max()) if stamps.max() > origin else 0
-        grid = _range(self.freq, self.origin, -before, after).to_numpy()
+        grid, before = self._around(stamps)
         values = stamps.to_numpy()
         at = np.clip(np.searchsorted(grid, values), 0, len(grid) - 1)
         return np.where(grid[at] == values, at - before, OFF_GRID)
+
+    def periods_of(self, labels: pd.DatetimeIndex | np.ndarray) -> np.ndarray:
+        """Steps whose period holds each timestamp (or whole number).
+
+        A period begins at its grid point (a W-THU week on Thursday); of month, quarter and year ends it ends there.
+
+        Examples
+        --------
+        >>> stamps = pd.DatetimeIndex(["2001-01-01 07:00", "2001-01-31 07:00", "2000-12-31"])
+        >>> TimeGrid("MS", "2001-01-01").periods_of(stamps).tolist()
+        [0, 0, -1]
+        >>> TimeGrid("ME", "2001-01-31").periods_of(stamps).tolist()
+        [0, 0, -1]
+        """
+        if self.is_integer:
+            return (np.asarray(labels, dtype=np.int64) - int(self.origin)) // self.every
+        stamps = pd.DatetimeIndex(labels).as_unit("ns")
+        if not len(stamps):
+            return np.empty(0, dtype=np.int64)
+        alias = self.freq.split("-")[0].lstrip("0123456789")
+        at_end = alias.endswith("E") and len(alias) > 1
+        values = stamps.normalize() if at_end else stamps
+        grid, before = self._around(values)
+        at = np.searchsorted(grid, values.to_numpy(), side="left" if at_end else "right")
+        return at - before - (0 if at_end else 1)
+
+    def _around(self, stamps: DatetimeIndex) -> tuple[np.ndarray, int]:
+        """Grid points from before the first timestamp to after the last, and how many stand before the origin."""
+        origin = pd.Timestamp(self.origin)
+        before = _count(self.freq, self.origin, stamps.min()) if stamps.min() < origin else 0
+        after = _count(self.freq, self.origin, stamps.max()) if stamps.max() > origin else 0
+        return _range(self.freq, self.origin, -before, after).to_numpy(), before
 
 
 OFF_GRID = np.iinfo(np.int64).min

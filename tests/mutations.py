@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _FEATURES = "tests/forecasting/test_features.py"
 _BACKTEST = "tests/forecasting/test_backtest.py"
 _LEAKAGE = "tests/forecasting/test_leakage.py"
+_READING = "tests/forecasting/test_reading.py"
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,17 @@ MUTATIONS = (
     ),
     Mutation(
         "medians over imputed rows too",
-        "forecasting/features/plan.py",
-        "given = values[part][observed[part]]",
-        "given = values[part]",
+        "forecasting/features/impute.py",
+        "x, of = values[observed], series[observed]",
+        "x, of = values, series",
         (_FEATURES,),
+    ),
+    Mutation(
+        "gaps filled with what came later",
+        "forecasting/features/impute.py",
+        "return np.where(latest >= begin, values, usual[series])",
+        "return values",
+        (_READING,),
     ),
     Mutation(
         "one future target value in the training scale",

@@ -71,7 +71,12 @@ def test_imports_go_down(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_heavy_packages_are_imported_inside_functions(path):
-    wrong = [f"line {n}: {m}" for n, m in imported(path, at_load_only=True) if m.partition(".")[0] in LAZY]
+    loaded = imported(path, at_load_only=True)
+    if path.is_relative_to(ROOT / "forecasting" / "kernels"):  # these are what is imported inside functions
+        loaded = [(n, m) for n, m in loaded if m != "numba"]
+    else:
+        loaded = [(n, "numba" if m.startswith("forecasting.kernels") else m) for n, m in loaded]
+    wrong = [f"line {n}: {m}" for n, m in loaded if m.partition(".")[0] in LAZY]
     assert not wrong, f"{path.relative_to(ROOT)} loads heavy packages when it is imported: {wrong}"
 
 

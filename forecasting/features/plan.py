@@ -16,13 +16,13 @@ from forecasting.features import calendar as cal
 from forecasting.features import history as hist
 from forecasting.features import holidays as hol
 from forecasting.features.history import Rows
-from forecasting.panel import Block
+from forecasting.features.impute import TYPICAL, filled, typical
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from forecasting.learners.base import FitContext
-    from forecasting.panel import Future, Panel
+    from forecasting.panel import Block, Future, Panel
 
 MAX_ROWS = 200_000
 """Training rows of a design matrix, at most."""
@@ -161,7 +161,11 @@ class Design:
 
 @dataclass(frozen=True, slots=True)
 class FeaturePlan:
-    """Fitted on one training panel; turns any panel with the same columns into rows of the same design matrix."""
+    """Fitted on one training panel; turns any panel with the same columns into rows of the same design matrix.
+
+    Gaps of numeric covariates are filled in each series by the column's way (`fills`, `past_fills`: way, and the value
+    for series without any), flagged ones get a column of their own.
+    """
 
     settings: PlanSettings
     season: int
@@ -172,7 +176,8 @@ class FeaturePlan:
     windows: tuple[int, ...]
     calendar: tuple[str, ...]
     series_codes: tuple[tuple[Any, ...], ...]
-    medians: tuple[float, ...]
+    fills: tuple[tuple[str, float], ...]
+    past_fills: tuple[tuple[str, float], ...]
     columns: tuple[tuple[str, str], ...] = field(default=())
     id_groups: tuple[int, ...] = field(default=())
 
@@ -194,7 +199,8 @@ class FeaturePlan:
             windows=widths or (auto_windows(season, shortest) if settings.windows == "auto" else ()),
             calendar=names,
             series_codes=panel.ids if settings.series_code and 1 < panel.n_series <= _MAX_SERIES_CODES else (),
-            medians=tuple(_medians(panel.known)),
+            fills=_fills(panel.known, "median"),
+            past_fills=_fills(panel.past, "ffill"),
             id_groups=_id_groups(panel),
         )
         return replace(plan, columns=tuple(plan._columns(panel)))
@@ -236,6 +242,7 @@ class FeaturePlan:
             else:
                 out += [(f"{name}{suffix}", name) for suffix in ("", "_relative", "_deviation", "_change")]
                 out += [(f"{name}_against_id{j + 1}", name) for j in self.id_groups]
+                out += [(f"{name}_WASNULL", name)] if name in panel.known.flagged else []
         out += [(f"{n}_code" if panel.static.categories(n) is not None else n, n) for n in panel.static.names]
         if self.series_codes:
             out.append(("series_code", "series"))
@@ -246,7 +253,9 @@ class FeaturePlan:
             out += [(f"season_lag{k}", "target") for k in (1, 2, 3)]
             out.append(("season_lag_mean", "target"))
         out += [("base_level", "target"), ("log_scale", "target")]
-        out += [(f"{n}_{s}", n) for n in panel.past.names for s in ("last", "mean")]
+        for name in panel.past.names:
+            flag = ("WASNULL",) if name in panel.past.flagged else ()
+            out += [(f"{name}_{suffix}", name) for suffix in ("last", "mean", *flag)]
         return out
 
     @property
@@ -270,7 +279,7 @@ class FeaturePlan:
         z = np.full(indptr[-1], np.nan)
         z[rows] = z_history
         weight = np.zeros(indptr[-1])
-        weight[rows] = np.where(panel.observed, panel.weight, 0.0)
+        weight[rows] = np.where(_worth_learning(panel, self.season), panel.weight, 0.0)
         scale, bounds = scales(z_history, panel.indptr, self.season)
         steps = np.arange(indptr[-1]) + np.repeat(panel.start - indptr[:-1], sizes)
         fixed = self._fixed(panel, future, indptr, rows, steps)
@@ -318,8 +327,17 @@ class FeaturePlan:
         return Design(x, y, base, scale, series, scaled.weight[rows.target])
 
     def past_block(self, panel: Panel) -> Block | None:
-        """Past covariates, where there are any."""
-        return panel.past if panel.past.names else None
+        """Past covariates with their gaps filled, where there are any."""
+        past = panel.past
+        if not past.names:
+            return None
+        values = past.values.copy()
+        for k, (way, other) in enumerate(self.past_fills):
+            if past.categories(past.names[k]) is None:
+                given = past.values[:, k], past.observed[:, k]
+                usual = typical(*given, panel.series_of_rows(), panel.n_series, _middle(way), other)
+                values[:, k] = filled(*given, panel.indptr, way, usual)
+        return replace(past, values=values)
 
     def _past(self, past: Block, scaled: Scaled, rows: Rows, series: np.ndarray) -> list[np.ndarray]:
         """Last value and short mean of past covariates at the origin; history rows only, so positions are shifted."""
@@ -332,6 +350,8 @@ class FeaturePlan:
         for k in range(len(past.names)):
             column = past.values[:, k]
             out += [hist.lag(column, here, 1), hist.level(column, here, max(2, min(self.season, 28)))]
+            if past.names[k] in past.flagged:
+                out.append(hist.lag((~past.observed[:, k]).astype(float), here, 1))
         return out
 
     def bounded(self, z: np.ndarray, series: np.ndarray, scaled: Scaled) -> np.ndarray:
@@ -389,7 +409,9 @@ class FeaturePlan:
         known = _joined(panel, future, indptr, rows)
         parts.append(self._known(known, panel, indptr, steps))
         sizes = np.diff(indptr)
-        parts.append(np.repeat(panel.static.values, sizes, axis=0).astype(np.float32))
+        categorical = np.array([panel.static.categories(n) is not None for n in panel.static.names], dtype=bool)
+        static = np.where(panel.static.observed | categorical, panel.static.values, np.nan)
+        parts.append(np.repeat(static, sizes, axis=0).astype(np.float32))
         if self.series_codes:
             code = {key: i for i, key in enumerate(self.series_codes)}
             codes = np.array([code.get(key, -1) for key in panel.ids], dtype=np.float32)
@@ -406,16 +428,19 @@ class FeaturePlan:
             if known.categories(name) is not None:
                 columns.append(x)
                 continue
+            way, other = self.fills[k]
             history = panel.known.values[:, k], panel.known.observed[:, k]
-            typical = _series_median(*history, panel.indptr, self.medians[k])
-            x = np.where(known.observed[:, k], x, typical[series])
-            positive = typical.min() > 0 and np.nanmin(x) > 0
-            relative = np.log(x / typical[series]) if positive else x - typical[series]
+            usual = typical(*history, panel.series_of_rows(), panel.n_series, _middle(way), other)
+            x = filled(x, known.observed[:, k], indptr, way, usual)
+            positive = usual.min() > 0 and np.nanmin(x) > 0
+            relative = np.log(x / usual[series]) if positive else x - usual[series]
             change = np.where(np.arange(len(x)) > begin, x - np.concatenate([x[:1], x[:-1]]), 0.0)
             columns += [x, relative, relative - _mean_by_step(relative, steps), change]
             for j in self.id_groups:
                 group = _codes([key[j] for key in panel.ids])[series]
                 columns.append(relative - _mean_by_step(relative, steps + (steps.max() + 1) * group))
+            if name in known.flagged:
+                columns.append((~known.observed[:, k]).astype(float))
         return np.stack(columns, axis=1).astype(np.float32) if columns else np.empty((len(series), 0), np.float32)
 
     # -- state --------------------------------------------------------------------------------------------------------
@@ -433,7 +458,9 @@ class FeaturePlan:
         values["settings"] = PlanSettings(**raw["settings"])
         values["series_codes"] = tuple(tuple(key) for key in raw["series_codes"])
         values["columns"] = tuple((name, source) for name, source in raw["columns"])
-        for name in ("lags", "windows", "calendar", "medians", "id_groups"):
+        for name in ("fills", "past_fills"):
+            values[name] = tuple((way, other) for way, other in raw[name])
+        for name in ("lags", "windows", "calendar", "id_groups"):
             values[name] = tuple(raw[name])
         return cls(**values)
 
@@ -474,7 +501,7 @@ def _joined(panel: Panel, future: Future | None, indptr: np.ndarray, rows: np.nd
     ahead = np.ones(indptr[-1], dtype=bool)
     ahead[rows] = False
     values[ahead], observed[ahead] = future.known.values, future.known.observed
-    return Block(panel.known.names, values, observed, panel.known.vocabulary)
+    return replace(panel.known, values=values, observed=observed)
 
 
 def _wants_log(panel: Panel, transform: str, season: int) -> bool:
@@ -525,22 +552,25 @@ def scales(z: np.ndarray, indptr: np.ndarray, season: int) -> tuple[np.ndarray, 
     return np.where(typical > 0, typical, 1.0), bounds
 
 
-def _medians(block: Block) -> list[float]:
+def _worth_learning(panel: Panel, season: int) -> np.ndarray:
+    """Rows that were observed, in series that ever change (in all, where none does). Shape [rows] bool."""
+    moving = ~panel.constant(season)
+    return panel.observed & np.repeat(moving, panel.lengths) if moving.any() else panel.observed
+
+
+def _middle(way: str) -> str:
+    return way if way in TYPICAL else "median"
+
+
+def _fills(block: Block, usual_way: str) -> tuple[tuple[str, float], ...]:
+    """How gaps of each column are filled, and the value for series without any: typical over all series."""
     out = []
-    for k in range(len(block.names)):
-        given = block.values[block.observed[:, k], k]
-        out.append(float(np.median(given)) if len(given) else 0.0)
-    return out
-
-
-def _series_median(values: np.ndarray, observed: np.ndarray, indptr: np.ndarray, fallback: float) -> np.ndarray:
-    out = np.full(len(indptr) - 1, fallback)
-    for i in range(len(out)):
-        part = slice(indptr[i], indptr[i + 1])
-        given = values[part][observed[part]]
-        if len(given):
-            out[i] = np.median(given)
-    return out
+    said = dict(block.fills)
+    for k, name in enumerate(block.names):
+        way = said.get(name, usual_way)
+        every = np.zeros(len(block.values), dtype=np.int64)
+        out.append((way, float(typical(block.values[:, k], block.observed[:, k], every, 1, _middle(way), 0.0)[0])))
+    return tuple(out)
 
 
 def _id_groups(panel: Panel) -> tuple[int, ...]:

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from forecasting.intervals import Conformal, at_levels, fit_stretch, leave_one_window_out, stretch
+from forecasting.intervals import (
+    Conformal,
+    at_levels,
+    calmness,
+    fit_stretch,
+    independent,
+    leave_one_window_out,
+    stretch,
+)
+from forecasting.panel import Panel
+from forecasting.timegrid import TimeGrid
 
 LEVELS = (0.1, 0.5, 0.9)
 
@@ -116,3 +126,39 @@ def test_state_round_trip():
     back = Conformal.from_state(*fitted.state())
     assert back.share == fitted.share
     np.testing.assert_array_equal(back.table, fitted.table)
+
+
+def test_errors_that_go_together_count_less_and_widen_the_interval():
+    rng = np.random.default_rng(6)
+    ids = (("a",),)
+    alone = rng.standard_normal((5, 1, 24))
+    together = rng.standard_normal((5, 1, 1)) + 0.1 * rng.standard_normal((5, 1, 24))
+    assert independent(alone) > 0.5
+    assert independent(together) < 0.1
+    hits = {"alone": [], "together": []}
+    for _ in range(60):
+        level = rng.standard_normal((6, 1, 1))
+        for name, residual in (("alone", rng.standard_normal((6, 1, 24))), ("together", level + np.zeros((6, 1, 24)))):
+            fitted = Conformal.fit(residual[:-1], np.ones((5, 1)), ids, LEVELS)
+            channels = fitted.channels(np.zeros((1, 24)), np.ones(1), ids)
+            hits[name].append(((residual[-1] >= channels[:, :, 1]) & (residual[-1] <= channels[:, :, 3])).mean())
+    assert 0.76 <= np.mean(hits["alone"]) <= 0.92
+    # five values drawn cannot cover more than two thirds of what comes next
+    assert 0.55 <= np.mean(hits["together"]) <= 0.9
+
+
+def test_calm_windows_are_noticed_where_one_series_shows_them():
+    rng = np.random.default_rng(7)
+    y = 100 + rng.standard_normal(240) * np.where(np.arange(240) < 200, 4.0, 1.0)
+    cuts = [np.array([240 - 8 * (k + 1)]) for k in range(4)]
+    fade = np.array([1.0, 0.5, 0.25, 0.125])
+    one = Panel.from_arrays([y], TimeGrid.steps())
+    assert 1.5 < calmness(one, cuts, 8, 1, fade) <= 2.0
+    many = Panel.from_arrays([y] * 100, TimeGrid.steps())
+    assert 1.0 <= calmness(many, [np.repeat(c, 100) for c in cuts], 8, 1, fade) < 1.1
+    wild = Panel.from_arrays(
+        [100 + rng.standard_normal(240) * np.where(np.arange(240) < 200, 1.0, 4.0)], TimeGrid.steps()
+    )
+    assert calmness(wild, cuts, 8, 1, fade) == 1.0
+    short = Panel.from_arrays([y[-20:]], TimeGrid.steps())
+    assert calmness(short, [np.array([12])], 8, 1, fade) >= 1.0
