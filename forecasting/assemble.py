@@ -10,7 +10,7 @@ from automl.ensemble import greedy_arrays, stack
 from automl.runs import model_names
 from forecasting.intervals import Conformal, calmness, fading, fit_stretch, independent
 from forecasting.learners.base import LEARNERS
-from forecasting.metrics import find_metric
+from forecasting.metrics import QUANTILE_METRICS, find_metric
 from forecasting.model import Entry, ForecastModel, Member
 
 if TYPE_CHECKING:
@@ -50,16 +50,18 @@ class Assembly:
         self._calm: float | None = None
 
     def channels(self, record: TrialRecord) -> np.ndarray:
-        """Out-of-sample forecasts of a trial, [windows, n, h, 1 + levels]."""
+        """Out-of-sample forecasts of a trial, [windows, n, h, 1 + levels], mapped from disk: all may not fit in memory."""
         if record.number not in self._channels:
-            self._channels[record.number] = np.array(record.predictions()["channels"])
+            self._channels[record.number] = record.predictions()["channels"]
         return self._channels[record.number]
 
     def vote(self, rounds: int) -> dict[int, float]:
         """Greedy weights by trial number; a single model gets weight 1."""
         pool = [r for r in self.records if "degraded" not in r.info] or self.records
         pool = [r for r in pool if r.info["windows"] == len(self.task.cuts)][:_MOST_MEMBERS_CONSIDERED]
-        arrays = [self.channels(r) for r in pool]
+        # only one metric looks at quantiles: the others are spared most of the numbers
+        used = slice(None) if self.metric.name in QUANTILE_METRICS else slice(1)
+        arrays = [np.ascontiguousarray(self.channels(r)[..., used]) for r in pool]
         weights = greedy_arrays(arrays, self._loss, rounds=rounds)
         return {r.number: float(w) for r, w in zip(pool, weights, strict=True) if w > 0}
 

@@ -145,7 +145,7 @@ def to_pandas(frame: Any) -> pd.DataFrame:
     if isinstance(frame, pd.DataFrame):
         out = frame
     elif "polars" in sys.modules and isinstance(frame, sys.modules["polars"].DataFrame):
-        out = pd.DataFrame({name: frame[name].to_numpy() for name in frame.columns})
+        out = frame.to_pandas()
     elif "pyarrow" in sys.modules and isinstance(frame, sys.modules["pyarrow"].Table):
         out = frame.to_pandas()
     else:

@@ -213,6 +213,7 @@ REPORTED = {"bias": bias, "coverage_80": coverage_80}
 """Shown beside the metrics, not to choose by: their best value is neither the lowest nor the highest."""
 
 METRICS = {m.name: m for m in _ALL}
+QUANTILE_METRICS = frozenset({"wql"})
 SCALED = frozenset(n for n in METRICS if n in {"mase", "rmsse"} or n.startswith("normalized_"))
 """Undefined for series that never change."""
 

@@ -203,6 +203,21 @@ def test_other_libraries_frames_are_accepted():
     assert len(to_pandas(frame.set_index(["unique_id", "ds"])).columns) == 3
 
 
+def test_polars_frames_keep_zones_gaps_and_categories():
+    polars = pytest.importorskip("polars")
+    frame = monthly()
+    frame["ds"] = frame["ds"].dt.tz_localize("Europe/Paris")
+    frame["kind"] = pd.Categorical(np.where(np.arange(len(frame)) % 3, "a", "b"))
+    frame.loc[7, "y"] = np.nan
+    settings = {"covariates": Covariates(known="kind")}
+    want, _ = read(frame, **settings)
+    got, _ = read(polars.from_pandas(frame), **settings)
+    np.testing.assert_array_equal(got.panel.y, want.panel.y)
+    np.testing.assert_array_equal(got.panel.observed, want.panel.observed)
+    np.testing.assert_array_equal(got.panel.known.values, want.panel.known.values)
+    assert (got.schema.time_zone, got.schema.time_wall) == ("Europe/Paris", True)
+
+
 def test_names_of_other_libraries_are_recognised():
     frame = monthly().rename(columns={"unique_id": "item_id", "ds": "timestamp", "y": "target"})
     prepared, _ = read(frame)
