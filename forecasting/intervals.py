@@ -79,7 +79,8 @@ class Conformal:
         by_step = e.transpose(2, 0, 1).reshape(horizon, -1)
         weights = weight.transpose(2, 0, 1).reshape(horizon, -1)
         if np.isfinite(by_step).sum(axis=1).min() >= _ENOUGH_A_STEP:
-            table = np.stack([_quantiles(row, w, levels, part) for row, w in zip(by_step, weights, strict=True)])
+            # one value of each window and series a step: nothing in a row goes together
+            table = np.stack([_quantiles(row, w, levels, 1.0) for row, w in zip(by_step, weights, strict=True)])
         else:
             growth = _growth(by_step)[:, None]
             table = growth * _quantiles((by_step / growth).ravel(), weights.ravel(), levels, part)[None, :]

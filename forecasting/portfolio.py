@@ -57,6 +57,34 @@ _SPACES: dict[str, dict[str, Dimension]] = {
         "weights": Choice(("distance", "uniform")),
         "scaler": Choice(("StandardScaleWrapper", "RobustScaler", "PCA", "SparseNormalizer")),
     },
+    "LassoLars": {**_COMMON, "alpha": Float(0.0001, 0.03, log=True)},
+    "SGD": {
+        **_COMMON,
+        "loss": Choice(("huber", "squared_error", "epsilon_insensitive")),
+        "alpha": Float(0.00003, 0.03, log=True),
+        "l1_ratio": Float(0.0, 1.0),
+        "eta0": Float(0.0003, 0.01, log=True),
+    },
+    "DecisionTree": {**_COMMON, "max_depth": Int(3, 20), "min_samples_leaf": Int(3, 100, log=True)},
+    "GradientBoosting": {
+        **_COMMON,
+        "loss": Choice(("huber", "squared_error", "absolute_error")),
+        "n_estimators": Int(40, 300, log=True),
+        "learning_rate": Float(0.03, 0.2, log=True),
+        "max_depth": Int(2, 7),
+        "min_samples_leaf": Int(3, 60, log=True),
+        "max_features": Float(0.1, 0.8),
+    },
+    "XGBoost": {
+        **_COMMON,
+        "objective": Choice(("reg:absoluteerror", "reg:squarederror", "reg:pseudohubererror")),
+        "n_estimators": Int(50, 600, log=True),
+        "learning_rate": Float(0.02, 0.2, log=True),
+        "max_depth": Int(2, 9),
+        "min_child_weight": Float(1.0, 50.0, log=True),
+        "colsample": Float(0.4, 1.0),
+        "reg_lambda": Float(0.01, 10.0, log=True),
+    },
 }
 _PER_SERIES_SECONDS = {"ExponentialSmoothing": 0.3, "Prophet": 0.5, "AutoArima": 4.0}
 
@@ -92,7 +120,7 @@ def candidates(
 
 def skipped(names: Sequence[str]) -> dict[str, str]:
     """Learners whose package is missing, with the command that installs it."""
-    needs = {"TCNForecaster": ("torch", "deep")}
+    needs = {"TCNForecaster": ("torch", "deep"), "XGBoost": ("xgboost", "boost")}
     return {
         name: f"skipped: pip install 'forecastle[{extra}]'"
         for name, (package, extra) in needs.items()
@@ -143,6 +171,11 @@ def _portfolio(panel: Panel, season: int, *, stationary: bool) -> list[Candidate
         ),
         of("KNN", direct, space=space["KNN"], cost=1),
         of("RandomForest", direct, space=space["RandomForest"], cost=3),
+        of("XGBoost", {**direct, "n_estimators": 150}, space=space["XGBoost"], cost=2),
+        of("LassoLars", {**direct, "max_rows": 60_000}, space=space["LassoLars"], cost=1),
+        of("SGD", {**direct, "max_rows": 60_000}, space=space["SGD"], cost=1),
+        of("DecisionTree", direct, space=space["DecisionTree"], cost=1),
+        of("GradientBoosting", {**direct, "base": "level"}, space=space["GradientBoosting"], cost=4),
         of("TCNForecaster", cost=30),
         *(of(name, cost=_PER_SERIES_SECONDS[name] * n) for name in slow[1:]),
         of("LightGBM", {**direct, "num_leaves": 31, "n_estimators": 400, "learning_rate": 0.03}, cost=6),

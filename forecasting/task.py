@@ -34,7 +34,7 @@ OPEN = "forecasting.task:open_task"
 """What the engine's workers import and call with the task's directory."""
 
 _SLOW_TO_IMPORT = ["numpy", "pandas", "scipy.special", "sklearn.linear_model", "lightgbm", "forecasting.task"]
-PRELOAD = (*_SLOW_TO_IMPORT, "forecasting.learners.regression")
+PRELOAD = (*_SLOW_TO_IMPORT, "forecasting.learners.regression", "forecasting.learners.scikit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

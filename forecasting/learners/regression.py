@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from automl.errors import LearnerError
+from automl.errors import LearnerError, MissingPackageError
 from forecasting.features.plan import FeaturePlan, PlanSettings, direct_forecast, scales
 from forecasting.learners.base import FitContext, NewHistory, Unseen, gaussian_channels
 from forecasting.panel import Forecast
@@ -229,159 +228,63 @@ class _StopAtDeadline:
 
 
 @dataclass(kw_only=True)
-class Sklearn(Pooled):
-    """What the scikit-learn regressors share: gaps filled with medians, codes as numbers or dummies, a scaler."""
+class XGBoost(Pooled):
+    """Gradient boosted trees by XGBoost (Chen & Guestrin 2016, KDD), of histograms; gaps are handled as they are.
 
-    scaler: str = "none"
+    Parameters
+    ----------
+    objective : "reg:absoluteerror", "reg:squarederror", "reg:pseudohubererror" or "reg:tweedie".
+    n_estimators, learning_rate, max_depth, min_child_weight, subsample, colsample, reg_lambda : as in XGBoost.
+    """
 
-    _estimator: Any = field(default=None, init=False, repr=False, compare=False)
-    _scaler: Any = field(default=None, init=False, repr=False, compare=False)
-    _fill: Any = field(default=None, init=False, repr=False, compare=False)
-    _levels: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    objective: str = "reg:absoluteerror"
+    n_estimators: int = 200
+    learning_rate: float = 0.07
+    max_depth: int = 5
+    min_child_weight: float = 5.0
+    subsample: float = 0.9
+    colsample: float = 0.8
+    reg_lambda: float = 1.0
 
-    dummies: ClassVar[bool] = False
+    _booster: Any = field(default=None, init=False, repr=False, compare=False)
+
+    name: ClassVar[str] = "XGBoost"
 
     def _fit(self, design: Design, weight: np.ndarray, context: FitContext) -> None:
-        from automl.preprocess import fit_scaler
-
-        with np.errstate(all="ignore"):
-            fill = np.array([np.median(c[np.isfinite(c)]) if np.isfinite(c).any() else 0.0 for c in design.x.T])
-        self._fill = fill.astype(np.float32)
-        self._levels = {i: int(design.x[:, i].max()) + 1 for i in self._plan.categorical} if self.dummies else {}
-        x = self._clean(design.x)
-        self._scaler = fit_scaler(self.scaler, x)
-        self._estimator = self._build(context, len(x))
-        x = self._scaler.transform(x)
-        with warnings.catch_warnings():
-            # coordinate descent cut at its cap of iterations is a little more regularised, not wrong
-            warnings.filterwarnings("ignore", message="Objective did not converge")
-            if self._weighted:
-                self._estimator.fit(x, design.y, sample_weight=weight)
-            else:
-                self._estimator.fit(x, design.y)
-
-    _weighted: ClassVar[bool] = True
-
-    def _clean(self, x: np.ndarray) -> np.ndarray:
-        x = np.where(np.isfinite(x), x, self._fill)
-        if not self._levels:
-            return x
-        plain = [i for i in range(x.shape[1]) if i not in self._levels]
-        hot = [(x[:, i : i + 1] == np.arange(n)).astype(np.float32) for i, n in self._levels.items()]
-        return np.concatenate([x[:, plain], *hot], axis=1)
-
-    @abstractmethod
-    def _build(self, context: FitContext, rows: int) -> Any: ...
+        xgboost = _xgboost()
+        params = {
+            "objective": self.objective,
+            "learning_rate": self.learning_rate,
+            "max_depth": self.max_depth,
+            "min_child_weight": min(self.min_child_weight, len(design.y) / 8),
+            "subsample": self.subsample,
+            "colsample_bytree": self.colsample,
+            "lambda": self.reg_lambda,
+            "tree_method": "hist",
+            "seed": context.seed,
+            "nthread": context.threads,
+            "verbosity": 0,
+        }
+        data = xgboost.DMatrix(design.x, design.y, weight=weight)
+        self._booster = xgboost.Booster(params, [data])
+        for tree in range(self.n_estimators):
+            context.deadline.check(f"growing tree {tree + 1} of XGBoost")
+            self._booster.update(data, tree)
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(self._estimator.predict(self._scaler.transform(self._clean(x))), dtype=float)
+        return np.asarray(self._booster.inplace_predict(x), dtype=float)
 
     def _regressor_state(self) -> State:
-        from automl.bundle import sklearn_to_bytes
+        return {}, {"booster": bytes(self._booster.save_raw("json"))}
 
-        scaler, arrays = self._scaler.state()
-        blobs: dict[str, Any] = {f"scaler_{k}": v for k, v in arrays.items()}
-        levels = {str(k): v for k, v in self._levels.items()}
-        return {"scaler": scaler, "levels": levels}, {
-            **blobs,
-            "fill": self._fill,
-            "estimator": sklearn_to_bytes(self._estimator),
-        }
-
-    def _restore_regressor(self, settings: dict[str, Any], blobs: dict[str, Any]) -> None:
-        from automl.bundle import sklearn_from_bytes
-        from automl.preprocess import Scaler
-
-        arrays = {k.removeprefix("scaler_"): v for k, v in blobs.items() if k.startswith("scaler_")}
-        self._scaler = Scaler.from_state(settings["scaler"], arrays)
-        self._levels = {int(k): v for k, v in settings["levels"].items()}
-        self._fill = blobs["fill"]
-        self._estimator = sklearn_from_bytes(blobs["estimator"])
+    def _restore_regressor(self, settings: dict[str, Any], blobs: dict[str, Any]) -> None:  # noqa: ARG002 - shared form
+        self._booster = _xgboost().Booster({"nthread": 1, "verbosity": 0})
+        self._booster.load_model(bytearray(blobs["booster"]))
 
 
-@dataclass(kw_only=True)
-class ElasticNet(Sklearn):
-    """Linear regression with L1 and L2 penalties (Zou & Hastie 2005) by coordinate descent."""
-
-    max_rows: int = 100_000
-    base: str = "seasonal"
-    scaler: str = "StandardScaleWrapper"
-    alpha: float = 0.003
-    l1_ratio: float = 0.5
-
-    name: ClassVar[str] = "ElasticNet"
-    dummies: ClassVar[bool] = True
-
-    def _build(self, context: FitContext, rows: int) -> Any:
-        from sklearn.linear_model import ElasticNet as Estimator
-
-        return Estimator(
-            alpha=self.alpha,
-            l1_ratio=self.l1_ratio,
-            max_iter=300,
-            tol=1e-3,
-            precompute=rows > 1000,
-            random_state=context.seed,
-        )
-
-
-@dataclass(kw_only=True)
-class _Forest(Sklearn):
-    max_rows: int = 20_000
-    n_estimators: int = 80
-    min_samples_leaf: int = 4
-    max_features: float = 0.4
-
-    def _arguments(self, context: FitContext) -> dict[str, Any]:
-        return {
-            "n_estimators": self.n_estimators,
-            "min_samples_leaf": self.min_samples_leaf,
-            "max_features": self.max_features,
-            "random_state": context.seed,
-            "n_jobs": context.threads,
-        }
-
-
-@dataclass(kw_only=True)
-class RandomForest(_Forest):
-    """Random forest (Breiman 2001)."""
-
-    name: ClassVar[str] = "RandomForest"
-
-    def _build(self, context: FitContext, rows: int) -> Any:
-        from sklearn.ensemble import RandomForestRegressor
-
-        return RandomForestRegressor(**self._arguments(context), max_samples=None if rows < 1000 else 0.7)
-
-
-@dataclass(kw_only=True)
-class ExtremeRandomTrees(_Forest):
-    """Extremely randomised trees (Geurts et al. 2006)."""
-
-    name: ClassVar[str] = "ExtremeRandomTrees"
-
-    def _build(self, context: FitContext, rows: int) -> Any:  # noqa: ARG002 - shared form
-        from sklearn.ensemble import ExtraTreesRegressor
-
-        return ExtraTreesRegressor(**self._arguments(context))
-
-
-@dataclass(kw_only=True)
-class KNN(Sklearn):
-    """Nearest neighbours in the space of the design matrix."""
-
-    max_rows: int = 20_000
-    base: str = "level"
-    scaler: str = "StandardScaleWrapper"
-    n_neighbors: int = 15
-    weights: str = "distance"
-
-    name: ClassVar[str] = "KNN"
-    _weighted: ClassVar[bool] = False
-
-    def _build(self, context: FitContext, rows: int) -> Any:
-        from sklearn.neighbors import KNeighborsRegressor
-
-        return KNeighborsRegressor(
-            n_neighbors=min(self.n_neighbors, rows), weights=self.weights, algorithm="brute", n_jobs=context.threads
-        )
+def _xgboost() -> Any:
+    try:
+        import xgboost
+    except ImportError as error:
+        raise MissingPackageError("xgboost", "boost", "XGBoost") from error
+    return xgboost

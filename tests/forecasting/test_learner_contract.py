@@ -22,13 +22,15 @@ SMALL = {
     "LightGBM": {"n_estimators": 20, "min_child_samples": 5},
     "RandomForest": {"n_estimators": 5},
     "ExtremeRandomTrees": {"n_estimators": 5},
+    "GradientBoosting": {"n_estimators": 10},
+    "XGBoost": {"n_estimators": 20},
     "TCNForecaster": {"max_epochs": 2},
     "AutoArima": {"max_p": 1, "max_q": 1, "max_order": 2, "maxiter": 3},
 }
 PER_SERIES = {
     "Naive", "SeasonalNaive", "Average", "SeasonalAverage", "ExponentialSmoothing", "AutoArima", "Prophet"
 }  # fmt: skip
-OPTIONAL = {"torch"}
+OPTIONAL = {"torch", "xgboost"}
 
 
 def _written(name):
