@@ -50,7 +50,7 @@ class Assembly:
         self._calm: float | None = None
 
     def channels(self, record: TrialRecord) -> np.ndarray:
-        """Out-of-sample forecasts of a trial, [windows, n, h, 1 + levels], mapped from disk: all may not fit in memory."""
+        """Out-of-sample forecasts of a trial, [windows, n, h, 1 + levels], mapped from disk (all may be large)."""
         if record.number not in self._channels:
             self._channels[record.number] = record.predictions()["channels"]
         return self._channels[record.number]

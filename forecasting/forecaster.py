@@ -27,12 +27,15 @@ from forecasting.learners.base import LEARNERS, check_quantiles
 from forecasting.metrics import METRICS, find_metric
 from forecasting.model import ForecastModel
 from forecasting.panel import Forecast
-from forecasting.portfolio import skipped
+from forecasting.portfolio import skipped, wanted
 from forecasting.progress import progress
+from forecasting.request import COLD, Request, answer
 from forecasting.scoring import Evaluation, evaluation, origins, scored_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from forecasting.panel import Panel
 
 
 LOG = logging.getLogger("forecasting")
@@ -192,38 +195,126 @@ class Forecaster:
         *,
         history: Any = None,
         horizon: int | None = None,
+        until: Any = None,
         quantiles: Sequence[float] = (),
         level: Sequence[float] = (),
         model: str | None = None,
     ) -> pd.DataFrame:
-        """Forecast the steps after the end of each series.
+        """Forecast the steps after the end of each series, or the rows asked for.
 
         Parameters
         ----------
-        future : known covariates of the steps ahead (rows beyond are ignored). Needed where any are declared.
-        history : newer actual rows, joined to those seen in training; nothing is estimated anew.
-        horizon : steps ahead, default the trained one; beyond it forecasts feed on forecasts.
+        future : rows to forecast (ids, time, known covariates), in any order. Needed where known covariates are
+            declared: every step from a series' end up to the last one asked for must be given then. Its target
+            column, if any, is not read. None = `horizon` steps after the end of every series.
+        history : newer actual rows, joined to those seen in training; the origin of a series is its last row with a
+            target. Nothing is estimated anew. Rows of `future` that it answers keep their actual value.
+        horizon : steps ahead, default the trained one without `future`, all rows with it; beyond the trained one
+            forecasts feed on forecasts.
+        until : last time to forecast, in place of `horizon` (whole series or `future` rows up to it).
         quantiles, level : columns `yhat-q-0.1` for quantiles=[0.1], `yhat-lo-80` and `yhat-hi-80` for level=[80].
         model : any entry of the leaderboard; None = the best.
 
         Returns
         -------
-        The user's id and time columns, yhat and the asked columns; series dropped in training have missing values.
+        The id and time columns, yhat and the asked columns: for `future` its rows in its order, with a column
+        `cold_start` where a series had no history at all. Series dropped in training have missing values.
         """
         fitted, schema = self._fitted()
+        panel = fitted.task.panel
+        if history is not None:
+            ends = dict(zip(panel.ids, panel.last.tolist(), strict=True))
+            panel = join(panel, door.prepare_history(history, schema, panel.grid))
+            panel = panel.at_last_target(
+                np.array([ends.get(k, s - 1) - s + 1 for k, s in zip(panel.ids, panel.start, strict=True)])
+            )
+        steps = self._steps(panel, schema, horizon, until)
+        quantiles = check_quantiles(tuple(quantiles) if quantiles or level else self.settings.quantiles)
+        levels = _levels(quantiles, level)
+        if future is not None and schema.aggregate is None:
+            limit = None if horizon is None and until is None else steps
+            return self._answer(Request.read(future, schema, panel), panel, limit, levels, quantiles, level, model)
+        ahead = door.future_block(future, schema, panel, int(steps.max()), until=steps)
+        forecast = fitted.forecast(panel, ahead, levels, model=model)
+        return door.forecast_frame(
+            forecast, panel, schema, quantiles=quantiles, level=tuple(level), dropped=self._dropped, steps=steps
+        )
+
+    def _steps(self, panel: Panel, schema: door.Schema, horizon: int | None, until: Any) -> np.ndarray:
+        """Steps to forecast of each series. Shape [n]."""
+        if until is not None:
+            if horizon is not None:
+                raise ConfigError(f"horizon={horizon!r} and until={until!r} say the same thing twice. Fix: give one.")
+            label = pd.DataFrame({schema.columns.time: [until]})
+            blank = {name: [panel.ids[0][k]] for k, name in enumerate(schema.columns.id)}
+            _, _, step = door.places(label.assign(**blank), schema, panel.grid)
+            steps = step[0] - panel.last
+            if steps.max() < 1:
+                raise ConfigError(f"until={until!r} lies before the first step to forecast.")
+            return np.maximum(steps, 0)
         steps = self.horizon if horizon is None else horizon
         if steps < 1:
             raise ConfigError(f"horizon must be at least 1 step, got {steps!r}.")
+        return np.full(panel.n_series, steps)
+
+    def _answer(
+        self,
+        request: Request,
+        panel: Panel,
+        limit: np.ndarray | None,
+        levels: tuple[float, ...],
+        quantiles: Sequence[float],
+        level: Sequence[float],
+        model: str | None,
+    ) -> pd.DataFrame:
+        """Forecast the rows of a request, those no further than `limit` [n] steps after their series' end."""
+        fitted, schema = self._fitted()
+        dropped = np.array([key in self._dropped and key not in panel.ids for key in request.keys], dtype=bool)
+        keep = ~dropped[request.series]
+        if limit is not None:
+            ends = dict(zip(panel.ids, (panel.last + limit).tolist(), strict=True))
+            end = np.array([ends.get(key, int((panel.last + limit).max())) for key in request.keys])
+            near = request.step <= end[request.series]
+            request, keep = request.take(near), keep[near]
+        values = np.full((len(request.step), 1 + len(levels)), np.nan)
+        cold = np.zeros(len(values), dtype=bool)
+        if keep.any():
+            values[keep], cold[keep] = answer(
+                fitted, schema, panel, request.take(keep), levels=levels, name=model, trained=fitted.task.panel
+            )
+        out = door.request_frame(request.frame, values, levels, schema, quantiles=quantiles, level=tuple(level))
+        return out.assign(**{COLD: cold}) if cold.any() else out
+
+    def fitted_values(self, steps: int | None = None, *, model: str | None = None) -> pd.DataFrame:
+        """One-step forecasts of the last rows the model was fitted on, to look for over-fitting.
+
+        They are in-sample: the models have seen these rows. `backtest` gives honest errors.
+
+        Parameters
+        ----------
+        steps : how many of the last rows of each series, default two horizons. model : as in `predict`.
+
+        Returns
+        -------
+        ids, time, the target, yhat.
+        """
+        fitted, schema = self._fitted()
         panel = fitted.task.panel
-        if history is not None:
-            panel = join(panel, door.prepare_history(history, schema, panel.grid))
-        ahead = door.future_block(future, schema, panel, steps)
-        quantiles = check_quantiles(tuple(quantiles) if quantiles or level else self.settings.quantiles)
-        levels = _levels(quantiles, level)
-        forecast = fitted.forecast(panel, ahead, levels, model=model)
-        return door.forecast_frame(
-            forecast, panel, schema, quantiles=quantiles, level=tuple(level), dropped=self._dropped
-        )
+        count = 2 * self.horizon if steps is None else steps
+        if count < 1:
+            raise ConfigError(f"steps must be at least 1, got {steps!r}.")
+        parts = []
+        for back in range(count, 0, -1):
+            some = np.flatnonzero(panel.lengths > back)
+            if not len(some):
+                continue
+            window = bt.window(panel.select(some), panel.lengths[some] - back, 1, fitted.settings.season, (), 0)
+            forecast = fitted.forecast(window.train, window.future, (), model=model)
+            parts.append(scored_frame(forecast, window.train, window.truth, schema).drop(columns="cutoff"))
+        if not parts:
+            raise DataError(f"no series has more than {count} rows. Fix: fewer steps.")
+        order = [*schema.columns.id, schema.columns.time]
+        return pd.concat(parts, ignore_index=True).sort_values(order, kind="stable", ignore_index=True)
 
     def rolling_forecast(
         self, test: Any, *, step: int = 1, quantiles: Sequence[float] = (), model: str | None = None
@@ -449,9 +540,9 @@ class Forecaster:
         for row in rows:
             row["params"] = dict(fitted.entries[row["model"]].weights)
         rows += [{k: v for k, v in row.items() if k != "score"} for row in run.leaderboard()]
-        listed = {row["learner"] for row in rows}
-        wanted = [n for n in LEARNERS if self.settings.search.deep or n in (self.settings.search.allowed or ())]
-        return rows + [_row(n, {}, "skipped", reason=why) for n, why in skipped(wanted).items() if n not in listed]
+        search = self.settings.search
+        missing = skipped(wanted(search.allowed, search.blocked, deep=search.deep))
+        return rows + [_row(name, {}, "skipped", reason=why) for name, why in missing.items()]
 
     def _alerts(self) -> None:
         """Alert on members lost in the refit and on a near-perfect score (a covariate only known afterwards?)."""

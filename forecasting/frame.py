@@ -12,7 +12,7 @@ import pandas as pd
 
 from automl.errors import DataError
 from forecasting.intervals import at_levels
-from forecasting.panel import Future, Panel
+from forecasting.panel import Forecast, Future, Panel
 from forecasting.reading import (
     Times,
     kind_of,
@@ -26,18 +26,20 @@ from forecasting.reading import (
     require,
 )
 from forecasting.regularize import Table, make_regular
+from forecasting.timegrid import OFF_GRID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from automl.guardrails import Report
     from forecasting.config import Columns, DataSettings
-    from forecasting.panel import Forecast, Key
+    from forecasting.panel import Key
     from forecasting.reading import Kind
     from forecasting.timegrid import TimeGrid
 
 _SHOW = 3
 _MOST_IDS, _LEAST_ROWS_A_SERIES = 10, 4
+_OTHERS = (("polars", "DataFrame"), ("pyarrow", "Table"))
 _RECOGNISED = (("unique_id", "ds", "y"), ("item_id", "timestamp", "target"))
 
 
@@ -144,9 +146,7 @@ def to_pandas(frame: Any) -> pd.DataFrame:
     """
     if isinstance(frame, pd.DataFrame):
         out = frame
-    elif "polars" in sys.modules and isinstance(frame, sys.modules["polars"].DataFrame):
-        out = frame.to_pandas()
-    elif "pyarrow" in sys.modules and isinstance(frame, sys.modules["pyarrow"].Table):
+    elif any(name in sys.modules and isinstance(frame, getattr(sys.modules[name], kind)) for name, kind in _OTHERS):
         out = frame.to_pandas()
     else:
         raise DataError(f"data must be a pandas or polars frame or a pyarrow table, got {type(frame).__name__}.")
@@ -331,6 +331,41 @@ def prepare_history(frame: Any, schema: Schema, grid: TimeGrid) -> Panel:
     return _later(to_pandas(frame), schema, grid, need_target=True)
 
 
+def places(data: pd.DataFrame, schema: Schema, grid: TimeGrid) -> tuple[list[Key], np.ndarray, np.ndarray]:
+    """Sorted keys of a frame's series, and which of them at which grid step each row is.
+
+    Raises
+    ------
+    DataError : a column is missing, times are of another kind than in training or lie off the grid.
+    """
+    for role, columns in (("id", schema.columns.id), ("time", (schema.columns.time,))):
+        for name in columns:
+            require(data, name, role)
+    times = _times_like(data, schema, grid)
+    keys, series = read_ids(data, schema.columns.id)
+    steps = grid.steps_of(times.values)
+    if (steps == OFF_GRID).any():
+        row = int((steps == OFF_GRID).argmax())
+        raise DataError(
+            f"{int((steps == OFF_GRID).sum())} rows lie between two points of the model's time grid ({grid.freq} "
+            f"through {grid.origin}), first: {data[schema.columns.time].iloc[row]} in row {row}. "
+            "Fix: see make_future_frame()."
+        )
+    return keys, series, steps
+
+
+def _times_like(data: pd.DataFrame, schema: Schema, grid: TimeGrid) -> Times:
+    """Read the time column as in training."""
+    name = schema.columns.time
+    like = Times(np.empty(0), schema.time_dtype, schema.time_zone, schema.time_wall, schema.day_first)
+    times = read_time(data[name], name, freq=grid.freq, like=like)
+    if grid.is_integer == isinstance(times.values, pd.DatetimeIndex):
+        raise DataError(f"time column {name!r} holds another kind of time than in training (dates or whole numbers).")
+    if (times.zone is None) != (schema.time_zone is None):
+        raise DataError(f"time column {name!r} has time zone {times.zone}, in training it had {schema.time_zone}.")
+    return times
+
+
 def _later(data: pd.DataFrame, schema: Schema, grid: TimeGrid, *, need_target: bool) -> Panel:
     from automl.guardrails import Report
     from forecasting.config import DataSettings
@@ -346,16 +381,7 @@ def _later(data: pd.DataFrame, schema: Schema, grid: TimeGrid, *, need_target: b
     covariates = (*schema.known, *((*schema.past, *schema.static) if need_target else ()))
     for name in covariates:
         require(data, name, "covariate")
-    like = Times(np.empty(0), schema.time_dtype, schema.time_zone, schema.time_wall, schema.day_first)
-    times = read_time(data[names.time], names.time, freq=grid.freq, like=like)
-    if grid.is_integer == isinstance(times.values, pd.DatetimeIndex):
-        raise DataError(
-            f"time column {names.time!r} holds another kind of time than in training (dates or whole numbers)."
-        )
-    if (times.zone is None) != (schema.time_zone is None):
-        raise DataError(
-            f"time column {names.time!r} has time zone {times.zone}, in training it had {schema.time_zone}."
-        )
+    times = _times_like(data, schema, grid)
     known = schema if schema.weight in data.columns else replace(schema, weight=None)
     table = _table(data, known, times, need_target=need_target)
     settings = DataSettings(
@@ -365,8 +391,12 @@ def _later(data: pd.DataFrame, schema: Schema, grid: TimeGrid, *, need_target: b
     return regular.panel(schema if need_target else replace(schema, past=(), static=()))
 
 
-def future_block(frame: Any, schema: Schema, panel: Panel, horizon: int) -> Future:
+def future_block(frame: Any, schema: Schema, panel: Panel, horizon: int, *, until: np.ndarray | None = None) -> Future:
     """Known covariates of the steps after each series' last row.
+
+    Parameters
+    ----------
+    until : shape [n], steps of each series that must be given; later ones repeat the last. None = all of them.
 
     Raises
     ------
@@ -390,6 +420,13 @@ def future_block(frame: Any, schema: Schema, panel: Panel, horizon: int) -> Futu
     use = (series >= 0) & (ahead >= 0) & (ahead < horizon) & later.known.observed.all(axis=1)
     values[series[use], ahead[use]] = later.known.values[use]
     given[series[use], ahead[use]] = True
+    if until is not None:
+        spare = np.arange(horizon) >= until[:, None]
+        last = panel.known.values[panel.indptr[1:] - 1]
+        for h in np.flatnonzero(spare.any(axis=0)):
+            lacking = spare[:, h] & ~given[:, h]
+            values[lacking, h] = values[lacking, h - 1] if h else last[lacking]
+        given |= spare
     if not given.all():
         raise DataError(_gaps(given, schema, panel))
     rows = panel.n_series * horizon
@@ -415,6 +452,26 @@ def _gaps(given: np.ndarray, schema: Schema, panel: Panel) -> str:
 # -- out --------------------------------------------------------------------------------------------------------------
 
 
+def request_frame(
+    rows: pd.DataFrame,
+    values: np.ndarray,
+    known: Sequence[float],
+    schema: Schema,
+    *,
+    quantiles: Sequence[float],
+    level: Sequence[float],
+) -> pd.DataFrame:
+    """Id and time columns of the user's rows, in their order, with forecasts beside them.
+
+    Parameters
+    ----------
+    values : shape [rows, 1 + len(known)], point forecast and quantiles at the levels `known`.
+    """
+    out = rows[[*schema.columns.id, schema.columns.time]].reset_index(drop=True).copy()
+    one = Forecast(values[:, None, :], tuple(known))
+    return out.assign(**_forecast_columns(one, quantiles, level))
+
+
 def forecast_frame(
     forecast: Forecast,
     panel: Panel,
@@ -423,28 +480,26 @@ def forecast_frame(
     quantiles: Sequence[float],
     level: Sequence[float],
     dropped: Mapping[Key, str],
+    steps: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Forecasts in the user's columns: ids, time, yhat, `yhat-q-0.1`, `yhat-lo-80`, `yhat-hi-80`.
 
-    Series dropped in training come last with missing values, so that none is silently absent.
+    Only the first `steps` [n] of each series are written, None = all. Series dropped in training come last with
+    missing values, so that none is silently absent.
     """
     n, horizon = forecast.values.shape[:2]
-    steps = (panel.last[:, None] + 1 + np.arange(horizon)).ravel()
+    where = (panel.last[:, None] + 1 + np.arange(horizon)).ravel()
     out: dict[str, Any] = _id_columns([key for key in panel.ids for _ in range(horizon)], schema)
-    out[schema.columns.time] = schema.time_labels(panel.grid, steps)
-    out["yhat"] = forecast.values[:, :, 0].ravel()
-    for q in quantiles:
-        out[f"yhat-q-{q:g}"] = _channel(forecast, q)
-    for width in level:
-        out[f"yhat-lo-{width:g}"] = _channel(forecast, 0.5 - width / 200)
-        out[f"yhat-hi-{width:g}"] = _channel(forecast, 0.5 + width / 200)
-    frame = pd.DataFrame(out)
+    out[schema.columns.time] = schema.time_labels(panel.grid, where)
+    frame = pd.DataFrame({**out, **_forecast_columns(forecast, quantiles, level)})
+    if steps is not None and (steps < horizon).any():
+        frame = frame[(np.arange(horizon) < steps[:, None]).ravel()].reset_index(drop=True)
     if not dropped or not n:
         return frame
     ends = np.full(len(dropped), panel.last.max())
-    steps = (ends[:, None] + 1 + np.arange(horizon)).ravel()
+    where = (ends[:, None] + 1 + np.arange(horizon)).ravel()
     lost = _id_columns([key for key in dropped for _ in range(horizon)], schema)
-    lost[schema.columns.time] = schema.time_labels(panel.grid, steps)
+    lost[schema.columns.time] = schema.time_labels(panel.grid, where)
     return pd.concat([frame, pd.DataFrame(lost)], ignore_index=True)
 
 
@@ -454,6 +509,15 @@ def history_frame(panel: Panel, schema: Schema) -> pd.DataFrame:
     out[schema.columns.time] = schema.time_labels(panel.grid, panel.step_of_rows())
     out[schema.columns.target] = np.where(panel.observed, panel.y, np.nan)
     return pd.DataFrame(out)
+
+
+def _forecast_columns(forecast: Forecast, quantiles: Sequence[float], level: Sequence[float]) -> dict[str, np.ndarray]:
+    out = {"yhat": forecast.values[:, :, 0].ravel()}
+    out |= {f"yhat-q-{q:g}": _channel(forecast, q) for q in quantiles}
+    for width in level:
+        out[f"yhat-lo-{width:g}"] = _channel(forecast, 0.5 - width / 200)
+        out[f"yhat-hi-{width:g}"] = _channel(forecast, 0.5 + width / 200)
+    return out
 
 
 def _channel(forecast: Forecast, q: float) -> np.ndarray:

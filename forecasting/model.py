@@ -109,10 +109,34 @@ class ForecastModel:
     ) -> Forecast:
         """Forecast the steps after each series' last row.
 
+        Past the trained horizon, forecasts are fed back as history, a horizon at a time. The error of a later block is
+        that of a first one on top of what was fed: squared distances of quantiles add up.
+
         Parameters
         ----------
         panel : history to forecast from. future : known covariates ahead. levels : quantiles wanted, ascending.
         """
+        trained = self.settings.horizon
+        if future.horizon <= trained:
+            return self._block(panel, future, levels, model=model)
+        blocks: list[np.ndarray] = []
+        fed = 0.0
+        fallback = np.zeros(panel.n_series, dtype=bool)
+        for first in range(0, future.horizon, trained):
+            ahead = future.between(first, first + trained)
+            part = self._block(panel, ahead, levels, model=model)
+            distance = part.values[:, :, 1:] - part.values[:, :, :1]
+            wide = np.sign(distance) * np.sqrt(np.square(distance) + fed)
+            blocks.append(np.concatenate([part.values[:, :, :1], part.values[:, :, :1] + wide], axis=2))
+            fed = fed + np.square(distance[:, -1:, :])
+            fallback |= part.fallback
+            panel = panel.extended(part.point, ahead.known)
+        values = np.concatenate(blocks, axis=1)
+        values[:, :, 1:] = np.maximum(np.sort(values[:, :, 1:], axis=2), floors(panel)[:, None, None])
+        return Forecast(values, levels, fallback)
+
+    def _block(self, panel: Panel, future: Future, levels: tuple[float, ...], *, model: str | None) -> Forecast:
+        """Forecast no further than the trained horizon."""
         entry = self.entry(model)
         total: np.ndarray | None = None
         fallback = np.zeros(panel.n_series, dtype=bool)

@@ -197,6 +197,49 @@ class Panel:
         """Return the first `lengths[i]` rows of every series."""
         return self.window(np.zeros(self.n_series, dtype=np.int64), lengths)
 
+    def extended(self, y: np.ndarray, known: Block) -> Panel:
+        """Return the panel with the same number of rows more in every series, as if they had been observed.
+
+        Parameters
+        ----------
+        y : shape [n, h]. known : their known covariates, n * h rows. Past covariates keep their last value, unobserved.
+        """
+        n, h = y.shape
+        indptr = self.indptr + h * np.arange(n + 1)
+        old = np.arange(self.n_rows) + np.repeat(indptr[:-1] - self.indptr[:-1], self.lengths)
+        new = (indptr[1:, None] - h + np.arange(h)).ravel()
+
+        def lay(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+            out = np.empty((int(indptr[-1]), *before.shape[1:]), dtype=before.dtype)
+            out[old], out[new] = before, after
+            return out
+
+        last = np.repeat(self.past.values[self.indptr[1:] - 1], h, axis=0)
+        return replace(
+            self,
+            indptr=indptr,
+            y=lay(self.y, y.ravel()),
+            observed=lay(self.observed, np.ones(n * h, dtype=bool)),
+            weight=lay(self.weight, np.ones(n * h)),
+            known=replace(
+                self.known,
+                values=lay(self.known.values, known.values),
+                observed=lay(self.known.observed, known.observed),
+            ),
+            past=replace(
+                self.past,
+                values=lay(self.past.values, last),
+                observed=lay(self.past.observed, np.zeros(last.shape, dtype=bool)),
+            ),
+        )
+
+    def at_last_target(self, least: np.ndarray) -> Panel:
+        """Return the panel with every series cut after its last observed row, but not below `least` [n] rows."""
+        rows = np.arange(self.n_rows) - np.repeat(self.indptr[:-1], self.lengths) + 1
+        last = np.zeros(self.n_series, dtype=np.int64)
+        np.maximum.at(last, self.series_of_rows(), np.where(self.observed, rows, 0))
+        return self.head(np.maximum(np.maximum(last, least), 1))
+
     def constant(self, season: int = 1) -> np.ndarray:
         """Series all of whose observed values are equal, over five rows and a season (52 rows at most). Shape [n]."""
         first = self.indptr[:-1]
@@ -249,8 +292,12 @@ class Future:
 
     def head(self, horizon: int) -> Future:
         """Return only the first `horizon` steps of every series."""
-        rows = np.arange(len(self.known.values)).reshape(-1, self.horizon)[:, :horizon].ravel()
-        return Future(horizon, self.known.take(rows))
+        return self.between(0, horizon)
+
+    def between(self, first: int, end: int) -> Future:
+        """Return only steps first..end of every series, counted from 0."""
+        rows = np.arange(len(self.known.values)).reshape(-1, self.horizon)[:, first:end].ravel()
+        return Future(min(end, self.horizon) - first, self.known.take(rows))
 
     def select(self, which: np.ndarray) -> Future:
         """Return only some series, by position."""

@@ -10,7 +10,7 @@ from automl.errors import ConfigError
 from forecasting.learners.base import LEARNERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from forecasting.panel import Panel
 
@@ -105,20 +105,28 @@ def candidates(
     UnknownNameError : a name in `allowed` or `blocked` is no learner.
     ConfigError : nothing is left.
     """
-    names = set(LEARNERS) if allowed is None else {LEARNERS.resolve(n) for n in allowed}
-    names -= {LEARNERS.resolve(n) for n in blocked}
-    if allowed is None and not deep:
-        names.discard("TCNForecaster")
-    out = [c for c in _portfolio(panel, season, stationary=stationary) if c.learner in names]
+    names = wanted(allowed, blocked, deep=deep)
+    missing = skipped(names)
+    out = [c for c in _portfolio(panel, season, stationary=stationary) if c.learner in names - missing.keys()]
     if not out:
+        why = "".join(f" {name} is {reason}." for name, reason in missing.items())
         raise ConfigError(
             f"allowed={list(allowed) if allowed is not None else 'all'} without blocked={list(blocked)} leaves no "
-            f"learner. Known: {', '.join(LEARNERS)}."
+            f"learner.{why} Known: {', '.join(LEARNERS)}."
         )
     return out
 
 
-def skipped(names: Sequence[str]) -> dict[str, str]:
+def wanted(allowed: Sequence[str] | None, blocked: Sequence[str], *, deep: bool) -> set[str]:
+    """Names of the learners that settings ask for."""
+    names = set(LEARNERS) if allowed is None else {LEARNERS.resolve(n) for n in allowed}
+    names -= {LEARNERS.resolve(n) for n in blocked}
+    if allowed is None and not deep:
+        names.discard("TCNForecaster")
+    return names
+
+
+def skipped(names: Collection[str]) -> dict[str, str]:
     """Learners whose package is missing, with the command that installs it."""
     needs = {"TCNForecaster": ("torch", "deep"), "XGBoost": ("xgboost", "boost")}
     return {

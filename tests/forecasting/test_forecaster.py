@@ -416,3 +416,15 @@ def test_stacking_is_off_unless_asked_for(fitted):
     board = model.leaderboard().set_index("model")
     assert np.isfinite(board.loc["StackEnsemble", "score"])
     assert model.predict(model="StackEnsemble")["yhat"].notna().all()
+
+
+def test_a_learner_whose_package_is_missing_is_listed_with_the_fix(monkeypatch):
+    from forecasting import portfolio
+
+    monkeypatch.setattr(portfolio.importlib.util, "find_spec", lambda name: None if name == "xgboost" else object())
+    allowed = ["SeasonalNaive", "XGBoost"]
+    model = Forecaster(6, settings=quick(2, allowed=allowed)).fit(monthly())
+    row = model.leaderboard().set_index("model").loc["XGBoost"]
+    assert (row["status"], row["reason"]) == ("skipped", "skipped: pip install 'forecastle[boost]'")
+    with pytest.raises(ConfigError, match=r"XGBoost is skipped: pip install 'forecastle\[boost\]'"):
+        Forecaster(6, settings=quick(2, allowed=["XGBoost"])).fit(monthly())

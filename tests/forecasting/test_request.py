@@ -1,0 +1,199 @@
+"""What a request for forecasts means: its rows, their order, origins, gaps, known values, strangers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from automl.errors import ConfigError, DataError
+from forecasting.forecaster import Forecaster
+from tests.forecasting.frames import monthly, quick
+
+HORIZON = 6
+
+
+def later(frame, steps, ids=("s0", "s1", "s2"), skip=0):
+    """Rows `skip`+1..`skip`+`steps` after the end of the frame."""
+    days = pd.date_range(frame["ds"].max(), periods=skip + steps + 1, freq="MS")[1 + skip :]
+    return pd.concat([pd.DataFrame({"unique_id": key, "ds": days}) for key in ids], ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    frame = monthly()
+    return Forecaster(HORIZON, settings=quick(4)).fit(frame), frame
+
+
+@pytest.fixture(scope="module")
+def priced():
+    frame = monthly(extra=True)
+    return Forecaster(HORIZON, known=["price"], settings=quick(4)).fit(frame), frame
+
+
+def test_the_users_rows_come_back_in_their_order(plain):
+    model, frame = plain
+    rows = later(frame, HORIZON).sample(frac=1, random_state=0).assign(note="x")
+    out = model.predict(rows, level=[80])
+    pd.testing.assert_frame_equal(out[["unique_id", "ds"]], rows[["unique_id", "ds"]].reset_index(drop=True))
+    whole = model.predict(level=[80]).set_index(["unique_id", "ds"]).sort_index()
+    pd.testing.assert_frame_equal(out.set_index(["unique_id", "ds"]).sort_index(), whole, check_dtype=False)
+
+
+def test_some_series_and_steps_alone(plain):
+    model, frame = plain
+    rows = later(frame, HORIZON, ids=["s1"]).iloc[[4, 1]]
+    out = model.predict(rows)
+    whole = model.predict().set_index(["unique_id", "ds"])["yhat"]
+    np.testing.assert_allclose(out["yhat"], [whole["s1", d] for d in out["ds"]])
+
+
+def test_a_gap_after_training_is_bridged(plain):
+    model, frame = plain
+    out = model.predict(later(frame, 3, skip=3))
+    whole = model.predict().groupby("unique_id").tail(3)
+    np.testing.assert_allclose(out["yhat"], whole["yhat"])
+
+
+def test_a_gap_with_known_covariates_must_be_given(priced):
+    model, frame = priced
+    rows = later(frame, 3, skip=3).assign(price=1.5)
+    with pytest.raises(DataError, match=r"3 of 3 series have gaps; s0 lacks 3 of 6 steps"):
+        model.predict(rows)
+    whole = later(frame, 6).assign(price=1.5)
+    np.testing.assert_allclose(
+        model.predict(whole)["yhat"].to_numpy().reshape(3, 6)[:, 3:].ravel(),
+        model.predict(whole, history=None)["yhat"].to_numpy().reshape(3, 6)[:, 3:].ravel(),
+    )
+
+
+def test_series_may_ask_for_different_numbers_of_steps(priced):
+    model, frame = priced
+    rows = pd.concat([later(frame, 6, ids=["s0"]), later(frame, 2, ids=["s2"])]).assign(price=1.5)
+    out = model.predict(rows)
+    assert out["yhat"].notna().all()
+    assert len(out) == 8
+
+
+def test_history_keeps_known_values_and_fills_the_missing_ones(plain):
+    model, frame = plain
+    history = later(frame, 4).assign(y=np.tile([11.0, np.nan, 13.0, np.nan], 3))
+    out = model.predict(later(frame, 6), history=history, level=[80])
+    table = out["yhat"].to_numpy().reshape(3, 6)
+    assert (table[:, 0] == 11.0).all()
+    assert (table[:, 2] == 13.0).all()
+    assert (out["yhat-lo-80"].to_numpy().reshape(3, 6)[:, 0] == 11.0).all()
+    assert np.isfinite(table).all()
+    # the missing value before the origin is forecast from the end of training
+    np.testing.assert_allclose(table[:, 1], model.predict()["yhat"].to_numpy().reshape(3, 6)[:, 1])
+    # what comes after the last known value starts from there
+    moved = model.predict(history=history[history["ds"] <= history["ds"].unique()[2]], horizon=3)
+    np.testing.assert_allclose(table[:, 3:], moved["yhat"].to_numpy().reshape(3, 3))
+
+
+def test_twice_the_horizon_equals_feeding_forecasts_back(plain):
+    model, frame = plain
+    long = model.predict(later(frame, 2 * HORIZON), model="ElasticNet")
+    first = model.predict(model="ElasticNet")
+    fed = first.rename(columns={"yhat": "y"})
+    second = model.predict(later(frame, HORIZON, skip=HORIZON), history=fed, model="ElasticNet")
+    table = long["yhat"].to_numpy().reshape(3, 2 * HORIZON)
+    np.testing.assert_allclose(table[:, :HORIZON].ravel(), first["yhat"])
+    np.testing.assert_allclose(table[:, HORIZON:].ravel(), second["yhat"], rtol=1e-9)
+
+
+def test_quantiles_past_the_horizon_are_finite_and_wider(plain):
+    model, _ = plain
+    out = model.predict(horizon=3 * HORIZON, level=[80])
+    width = (out["yhat-hi-80"] - out["yhat-lo-80"]).to_numpy().reshape(3, -1)
+    assert np.isfinite(width).all()
+    assert (width[:, -1] > width[:, HORIZON - 1]).all()
+
+
+def test_until_a_date(plain):
+    model, frame = plain
+    end = frame["ds"].max() + pd.DateOffset(months=4)
+    assert (
+        model.predict(until=end).groupby("unique_id")["ds"].agg(["size", "max"]).to_numpy().tolist() == [[4, end]] * 3
+    )
+    assert len(model.predict(later(frame, 12), until=end)) == 12
+    with pytest.raises(ConfigError, match="before the first step"):
+        model.predict(until=frame["ds"].min())
+    with pytest.raises(ConfigError, match="same thing twice"):
+        model.predict(until=end, horizon=3)
+    with pytest.raises(DataError, match="between two points"):
+        model.predict(until=end + pd.Timedelta(days=3))
+
+
+def test_series_end_at_different_times_and_until_reaches_each():
+    frame = monthly()
+    cut = frame.drop(frame[frame["unique_id"] == "s1"].index[-4:])
+    model = Forecaster(3, settings=quick(2)).fit(cut)
+    out = model.predict(until=frame["ds"].max() + pd.DateOffset(months=1))
+    assert out.groupby("unique_id").size().to_dict() == {"s0": 1, "s1": 5, "s2": 1}
+
+
+def test_an_unseen_series_starts_cold_or_from_its_own_history(plain):
+    model, frame = plain
+    rows = later(frame, HORIZON, ids=["s0", "stranger"])
+    out = model.predict(rows, level=[80])
+    assert out.groupby("unique_id")["cold_start"].all().to_dict() == {"s0": False, "stranger": True}
+    assert out[["yhat", "yhat-lo-80", "yhat-hi-80"]].notna().all().all()
+    known = model.predict(rows[rows["unique_id"] == "s0"], level=[80])
+    np.testing.assert_allclose(out.loc[out["unique_id"] == "s0", "yhat"], known["yhat"])
+    own = frame[frame["unique_id"] == "s2"].assign(unique_id="stranger").tail(24)
+    warm = model.predict(rows, history=own, model="ElasticNet")
+    assert "cold_start" not in warm
+    near = frame.loc[frame["unique_id"] == "s2", "y"].tail(12)
+    assert near.min() - 9 < warm.loc[warm["unique_id"] == "stranger", "yhat"].mean() < near.max() + 9
+
+
+def test_a_stranger_of_a_known_shop_looks_like_its_shop():
+    parts = [
+        frame.assign(shop=shop, item=item, y=frame["y"] * factor)
+        for shop, factor in (("small", 1.0), ("large", 100.0))
+        for item, frame in monthly().groupby("unique_id")
+    ]
+    frame = pd.concat(parts).drop(columns="unique_id")
+    from forecasting.config import Columns
+
+    model = Forecaster(3, columns=Columns(id=["shop", "item"], time="ds", target="y"), settings=quick(4)).fit(frame)
+    days = pd.date_range(frame["ds"].max(), periods=4, freq="MS")[1:]
+    rows = pd.concat([pd.DataFrame({"shop": shop, "item": "new", "ds": days}) for shop in ("small", "large")])
+    out = model.predict(rows).groupby("shop")["yhat"].mean()
+    assert out["large"] > 20 * out["small"]
+
+
+@pytest.mark.parametrize("fault", ["twice", "training", "grid", "column"])
+def test_requests_that_make_no_sense_are_errors(plain, fault):
+    model, frame = plain
+    rows = later(frame, 2)
+    bad, message = {
+        "twice": (pd.concat([rows, rows.tail(1)]), r"1 rows ask for a step of their series twice, first: s2 in row 6"),
+        "training": (pd.concat([rows, frame.tail(1)[["unique_id", "ds"]]]), r"1 rows lie inside the training period"),
+        "grid": (rows.assign(ds=rows["ds"] + pd.Timedelta(days=1)), r"6 rows lie between two points"),
+        "column": (rows.rename(columns={"ds": "when"}), r"no time column 'ds'"),
+    }[fault]
+    with pytest.raises(DataError, match=message):
+        model.predict(bad)
+
+
+def test_dropped_series_are_missing_values_in_the_users_order():
+    frame = monthly()
+    short = frame[frame["unique_id"] == "s0"].tail(4).assign(unique_id="short")
+    model = Forecaster(HORIZON, settings=quick(2)).fit(pd.concat([frame, short]))
+    rows = later(frame, 2, ids=["s1", "short", "s0"])
+    out = model.predict(rows)
+    assert out["unique_id"].tolist() == rows["unique_id"].tolist()
+    assert out.set_index("unique_id")["yhat"].isna().groupby(level=0).all().to_dict() == {
+        "s0": False, "s1": False, "short": True,
+    }  # fmt: skip
+
+
+def test_fitted_values_stand_beside_the_truth(plain):
+    model, frame = plain
+    out = model.fitted_values(5)
+    assert out.columns.tolist() == ["unique_id", "ds", "y", "yhat"]
+    want = frame.groupby("unique_id").tail(5).reset_index(drop=True)
+    pd.testing.assert_frame_equal(out[["unique_id", "ds", "y"]], want, check_dtype=False)
+    assert np.abs(out["yhat"] - out["y"]).mean() < 2
+    with pytest.raises(ConfigError, match="at least 1"):
+        model.fitted_values(0)
