@@ -167,6 +167,14 @@ class Panel:
         """Target of series i, oldest first (a view)."""
         return self.y[self.indptr[i] : self.indptr[i + 1]]
 
+    def flat(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values, indptr and start as kernels take them: contiguous, float64 and int64."""
+        return (
+            np.ascontiguousarray(self.y, dtype=np.float64),
+            np.ascontiguousarray(self.indptr, dtype=np.int64),
+            np.ascontiguousarray(self.start, dtype=np.int64),
+        )
+
     def series_of_rows(self) -> np.ndarray:
         """Series number of each row, shape [rows]."""
         return np.repeat(np.arange(self.n_series), self.lengths)

@@ -86,7 +86,12 @@ _SPACES: dict[str, dict[str, Dimension]] = {
         "reg_lambda": Float(0.01, 10.0, log=True),
     },
 }
-_PER_SERIES_SECONDS = {"ExponentialSmoothing": 0.3, "Prophet": 0.5, "AutoArima": 4.0}
+_PER_SERIES_SECONDS = {
+    "Theta": 0.002, "ExponentialSmoothing": 0.005, "AutoArima": 0.05, "Arimax": 0.1, "Prophet": 0.5,
+    "StatsmodelsETS": 0.3, "PmdArima": 4.0,
+}  # fmt: skip
+_ONLY_WHEN_NAMED = {"StatsmodelsETS", "PmdArima"}
+"""Learners by other libraries of what the kernels do; they serve as a second opinion."""
 
 
 def candidates(
@@ -119,7 +124,7 @@ def candidates(
 
 def wanted(allowed: Sequence[str] | None, blocked: Sequence[str], *, deep: bool) -> set[str]:
     """Names of the learners that settings ask for."""
-    names = set(LEARNERS) if allowed is None else {LEARNERS.resolve(n) for n in allowed}
+    names = set(LEARNERS) - _ONLY_WHEN_NAMED if allowed is None else {LEARNERS.resolve(n) for n in allowed}
     names -= {LEARNERS.resolve(n) for n in blocked}
     if allowed is None and not deep:
         names.discard("TCNForecaster")
@@ -152,7 +157,11 @@ def _portfolio(panel: Panel, season: int, *, stationary: bool) -> list[Candidate
         "max_rows": 60_000,
     }
     space = _SPACES
-    slow = sorted(_PER_SERIES_SECONDS, key=lambda name: _PER_SERIES_SECONDS[name])
+
+    def local(name: str, **params: JsonScalar) -> Candidate:
+        return of(name, params, cost=_PER_SERIES_SECONDS[name] * n)
+
+    regressors = any(panel.known.categories(name) is None for name in panel.known.names)
     return [
         of("SeasonalNaive", cost=0.01),
         of("LightGBM", light, space=space["LightGBM"], cost=1),
@@ -163,7 +172,10 @@ def _portfolio(panel: Panel, season: int, *, stationary: bool) -> list[Candidate
         of("SeasonalAverage", cost=0.01),
         of("LightGBM", {**light, "strategy": "recursive"}, cost=1),
         of("ExtremeRandomTrees", {"base": "level", "weighting": "volume"}, space=space["ExtremeRandomTrees"], cost=2),
-        *(of(name, cost=_PER_SERIES_SECONDS[name] * n) for name in slow[:1]),
+        local("ExponentialSmoothing"),
+        local("Theta", method="dynamic"),
+        local("AutoArima"),
+        *([local("Arimax")] if regressors else []),
         of(
             "LightGBM",
             {
@@ -185,6 +197,9 @@ def _portfolio(panel: Panel, season: int, *, stationary: bool) -> list[Candidate
         of("DecisionTree", direct, space=space["DecisionTree"], cost=1),
         of("GradientBoosting", {**direct, "base": "level"}, space=space["GradientBoosting"], cost=4),
         of("TCNForecaster", cost=30),
-        *(of(name, cost=_PER_SERIES_SECONDS[name] * n) for name in slow[1:]),
+        local("Theta", method="optimized"),
+        local("Prophet"),
+        local("StatsmodelsETS"),
+        local("PmdArima"),
         of("LightGBM", {**direct, "num_leaves": 31, "n_estimators": 400, "learning_rate": 0.03}, cost=6),
     ]

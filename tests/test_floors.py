@@ -16,7 +16,8 @@ FLOORS = {
 OURS = {"automl", "forecasting", "forecastle", "tabular", "vision"}
 NEVER_IN_ENGINE = {"pandas", "torch", "polars"}
 HEAVY = {
-    "torch", "xgboost", "prophet", "pmdarima", "statsmodels", "lightgbm", "optuna", "sklearn", "numba", "pydantic", "matplotlib",
+    "torch", "xgboost", "prophet", "pmdarima", "statsmodels", "lightgbm", "optuna", "sklearn", "numba", "pydantic",
+    "matplotlib",
     "plotly",
 }  # fmt: skip
 LAZY = HEAVY | {"pebble", "joblib", "skops", "holidays", "pyarrow"}

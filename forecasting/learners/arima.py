@@ -20,7 +20,7 @@ _CYCLES = 3
 
 
 @dataclass(kw_only=True)
-class AutoArima(Local):
+class PmdArima(Local):
     """Seasonal ARIMA with orders found stepwise by AIC (Hyndman & Khandakar 2008, JSS 27(3)).
 
     Seasonal orders are tried for seasons of up to 24 steps that the series covers three times. The search is bounded
@@ -41,7 +41,7 @@ class AutoArima(Local):
     max_order: int = 4
     maxiter: int = 15
 
-    name: ClassVar[str] = "AutoArima"
+    name: ClassVar[str] = "PmdArima"
 
     def __post_init__(self) -> None:
         for name in ("max_p", "max_q", "max_P", "max_Q", "max_order", "maxiter"):

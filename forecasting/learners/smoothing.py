@@ -136,7 +136,7 @@ class Smoother:
 
 
 @dataclass(kw_only=True)
-class ExponentialSmoothing(Local):
+class StatsmodelsETS(Local):
     """ETS (Hyndman, Koehler, Ord & Snyder 2008), the form chosen by AICc among those admissible for the series.
 
     Multiplicative forms are admissible for strictly positive series only, seasonal ones from two seasons (and 10
@@ -155,7 +155,7 @@ class ExponentialSmoothing(Local):
     >>> from forecasting.panel import Future, Panel
     >>> from forecasting.timegrid import TimeGrid
     >>> panel = Panel.from_arrays([np.arange(30.0)], TimeGrid.steps())
-    >>> ets = ExponentialSmoothing(trend="add", damped=False).fit(panel, FitContext(horizon=2))
+    >>> ets = StatsmodelsETS(trend="add", damped=False).fit(panel, FitContext(horizon=2))
     >>> ets.forecast(panel, Future.bare(panel, 2), ()).point.round(3).tolist()
     [[30.0, 31.0]]
     """
@@ -165,7 +165,7 @@ class ExponentialSmoothing(Local):
     damped: str | bool = "auto"
     season: str = "auto"
 
-    name: ClassVar[str] = "ExponentialSmoothing"
+    name: ClassVar[str] = "StatsmodelsETS"
 
     def __post_init__(self) -> None:
         options = {

@@ -22,13 +22,13 @@ from forecasting.season import detect_season
 from tests.forecasting.panels import small_panel
 
 HORIZON = 4
-SLOW = {"AutoArima", "Prophet", "TCNForecaster", "ExponentialSmoothing"}
+SLOW = {"PmdArima", "Prophet", "TCNForecaster", "StatsmodelsETS"}
 SMALL = {
     "LightGBM": {"n_estimators": 10},
     "RandomForest": {"n_estimators": 5},
     "ExtremeRandomTrees": {"n_estimators": 5},
     "TCNForecaster": {"max_epochs": 2},
-    "AutoArima": {"max_p": 1, "max_q": 1, "max_P": 0, "max_Q": 0, "max_order": 2, "maxiter": 3},
+    "PmdArima": {"max_p": 1, "max_q": 1, "max_P": 0, "max_Q": 0, "max_order": 2, "maxiter": 3},
 }
 
 

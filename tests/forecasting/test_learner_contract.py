@@ -25,10 +25,11 @@ SMALL = {
     "GradientBoosting": {"n_estimators": 10},
     "XGBoost": {"n_estimators": 20},
     "TCNForecaster": {"max_epochs": 2},
-    "AutoArima": {"max_p": 1, "max_q": 1, "max_order": 2, "maxiter": 3},
+    "PmdArima": {"max_p": 1, "max_q": 1, "max_order": 2, "maxiter": 3},
 }
 PER_SERIES = {
-    "Naive", "SeasonalNaive", "Average", "SeasonalAverage", "ExponentialSmoothing", "AutoArima", "Prophet"
+    "Naive", "SeasonalNaive", "Average", "SeasonalAverage", "ExponentialSmoothing", "Theta", "AutoArima", "Arimax",
+    "StatsmodelsETS", "PmdArima", "Prophet"
 }  # fmt: skip
 OPTIONAL = {"torch", "xgboost"}
 

@@ -11,12 +11,12 @@ import pytest
 
 from automl.budget import Deadline
 from automl.errors import ConfigError, DeadlineExceededError, LearnerError, UnknownNameError
-from forecasting.learners.arima import AutoArima
+from forecasting.learners.arima import PmdArima
 from forecasting.learners.base import FitContext
 from forecasting.learners.local import History, Local, band, last_season, sane
 from forecasting.learners.naive import Average, Naive, SeasonalAverage, SeasonalNaive
 from forecasting.learners.prophet import Prophet
-from forecasting.learners.smoothing import ExponentialSmoothing, Form, Smoother, initial_states, seasonal_strength
+from forecasting.learners.smoothing import Form, Smoother, StatsmodelsETS, initial_states, seasonal_strength
 from forecasting.panel import Block, Future, Panel
 from forecasting.timegrid import TimeGrid
 
@@ -230,7 +230,7 @@ FORMS = ["ANN", "AAN", "AAdN", "ANA", "AAA", "AAdA", "MNN", "MAdN", "MNM", "MAM"
 
 
 def _smoothing(form):
-    return ExponentialSmoothing(
+    return StatsmodelsETS(
         error={"A": "add", "M": "mul"}[form.error],
         trend="none" if form.trend == "N" else "add",
         damped=form.trend == "Ad",
@@ -286,7 +286,7 @@ def test_new_history_is_filtered_with_the_old_parameters(text):
 
 def test_form_is_chosen_to_suit_the_data():
     def chosen(y, season):
-        learner = ExponentialSmoothing().fit(_panel(y), FitContext(horizon=4, season=season))
+        learner = StatsmodelsETS().fit(_panel(y), FitContext(horizon=4, season=season))
         return next(iter(learner._models.values()))["form"]
 
     rng = np.random.default_rng(0)
@@ -298,7 +298,7 @@ def test_form_is_chosen_to_suit_the_data():
 
 
 def test_multiplicative_forms_refuse_data_that_is_not_positive():
-    learner = ExponentialSmoothing(season="mul", error="mul")
+    learner = StatsmodelsETS(season="mul", error="mul")
     panel = _panel(_seasonal(60), _seasonal(60) - 120)
     assert _run(learner, panel, 3, season=12).fallback.tolist() == [False, True]
     assert sum(learner.fallbacks.values()) == 1
@@ -306,13 +306,13 @@ def test_multiplicative_forms_refuse_data_that_is_not_positive():
 
 
 def test_a_line_is_continued():
-    values = _run(ExponentialSmoothing(trend="add", damped=False), _panel(3.0 + 2 * np.arange(40)), 4).values
+    values = _run(StatsmodelsETS(trend="add", damped=False), _panel(3.0 + 2 * np.arange(40)), 4).values
     np.testing.assert_allclose(values[0, :, 0], 3 + 2 * np.arange(40, 44), rtol=1e-6)
 
 
 def test_seasonal_states_are_in_phase():
     y = np.tile([10.0, 30.0, 20.0], 8)[:-1]
-    point = _run(ExponentialSmoothing(season="add", trend="none", error="add"), _panel(y), 4, season=3).point[0]
+    point = _run(StatsmodelsETS(season="add", trend="none", error="add"), _panel(y), 4, season=3).point[0]
     np.testing.assert_allclose(point, [20, 10, 30, 20], rtol=1e-3)
 
 
@@ -339,7 +339,7 @@ def test_long_hourly_history_takes_little_time():
     t = np.arange(49_000)
     y = 100 + 20 * np.sin(2 * np.pi * t / 24) + rng.standard_normal(49_000)
     start = time.perf_counter()
-    point = _run(ExponentialSmoothing(), _panel(y, freq="h"), 48, season=24).point[0]
+    point = _run(StatsmodelsETS(), _panel(y, freq="h"), 48, season=24).point[0]
     assert time.perf_counter() - start < 10
     assert np.abs(point - 100 - 20 * np.sin(2 * np.pi * np.arange(49_000, 49_048) / 24)).mean() < 2
 
@@ -348,14 +348,14 @@ def test_only_recent_rows_count():
     y = _seasonal(3000)
     old = y.copy()
     old[:900] = 7.0
-    first, second = (_run(ExponentialSmoothing(), _panel(v), 3, season=12).values.tobytes() for v in (y, old))
+    first, second = (_run(StatsmodelsETS(), _panel(v), 3, season=12).values.tobytes() for v in (y, old))
     assert first == second
 
 
 @pytest.mark.parametrize("bad", [{"season": "multiplicative"}, {"trend": "mul"}, {"error": ""}, {"damped": "yes"}])
 def test_wrong_settings_of_smoothing(bad):
-    with pytest.raises(ConfigError, match=f"{next(iter(bad))} of ExponentialSmoothing must be one of"):
-        ExponentialSmoothing(**bad)
+    with pytest.raises(ConfigError, match=f"{next(iter(bad))} of StatsmodelsETS must be one of"):
+        StatsmodelsETS(**bad)
 
 
 # -- ARIMA ------------------------------------------------------------------------------------------------------------
@@ -364,7 +364,7 @@ def test_wrong_settings_of_smoothing(bad):
 def _arima(y, season):
     import pmdarima
 
-    learner = AutoArima()
+    learner = PmdArima()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pmdarima.auto_arima(
@@ -380,7 +380,7 @@ def test_arima_equals_pmdarima(season):
     """Same orders and nearly the same numbers as a direct call, which maximises a likelihood with diffuse states."""
     y = _seasonal(80, season=4)
     y = y / y.mean()
-    learner = AutoArima()
+    learner = PmdArima()
     values = _run(learner, _panel(y), 8, season=season).values[0]
     model = next(iter(learner._models.values()))
     direct = _arima(y, season)
@@ -401,7 +401,7 @@ def test_arima_filters_new_history_with_the_old_parameters():
     for t in range(1, 400):
         y[t] = 0.7 * y[t - 1] + rng.standard_normal()
     y = y[280:] + 5
-    learner = AutoArima(max_p=1, max_q=0, max_order=1).fit(_panel(y[:110]), FitContext(horizon=3))
+    learner = PmdArima(max_p=1, max_q=0, max_order=1).fit(_panel(y[:110]), FitContext(horizon=3))
     model = next(iter(learner._models.values()))
     assert (model["order"], model["intercept"]) == ([1, 0, 0], True)
     constant, phi, _ = model["params"]
@@ -415,7 +415,7 @@ def test_arima_filters_new_history_with_the_old_parameters():
 
 def test_arima_leaves_long_seasons_alone():
     y = _seasonal(200, season=52)
-    learner = AutoArima(max_order=2).fit(_panel(y), FitContext(horizon=3, season=52))
+    learner = PmdArima(max_order=2).fit(_panel(y), FitContext(horizon=3, season=52))
     assert next(iter(learner._models.values()))["seasonal_order"][3] == 0
     assert learner.most_rows(52) == 120
     assert learner.most_rows(24) == 240
@@ -428,7 +428,7 @@ def test_arima_failure_is_counted(monkeypatch):
         raise ValueError("could not fit")
 
     monkeypatch.setattr(pmdarima, "auto_arima", broken)
-    learner = AutoArima()
+    learner = PmdArima()
     forecast = _run(learner, _panel([1, 2, 3, 4, 5]), 2)
     assert forecast.fallback.all()
     assert learner.fallbacks == {"ValueError: could not fit": 1}
@@ -437,8 +437,8 @@ def test_arima_failure_is_counted(monkeypatch):
 
 @pytest.mark.parametrize("bad", [{"max_p": -1}, {"maxiter": 0}, {"max_order": 1.5}])
 def test_wrong_settings_of_arima(bad):
-    with pytest.raises(ConfigError, match=f"{next(iter(bad))} of AutoArima"):
-        AutoArima(**bad)
+    with pytest.raises(ConfigError, match=f"{next(iter(bad))} of PmdArima"):
+        PmdArima(**bad)
 
 
 # -- Prophet ----------------------------------------------------------------------------------------------------------

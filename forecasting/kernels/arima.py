@@ -1,0 +1,445 @@
+"""Auto-ARIMA of many series: differences by tests, orders by a stepwise or full search, the best few estimated anew.
+
+Hyndman & Khandakar (2008), Automatic time series forecasting: the forecast package for R, JSS 27(3). Every model of the
+search is estimated by exact likelihood, starting from the estimates of its neighbour. Regressors enter as regression
+with ARIMA errors.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from forecasting.kernels.arima_fit import (
+    MOST_ORDER,
+    MOST_SEASONAL,
+    PARAMETERS,
+    ROOT,
+    credible,
+    fit_order,
+    minus_twice,
+    new_room,
+    polynomials,
+)
+from forecasting.kernels.arima_project import difference, project, trend_at
+from forecasting.kernels.arma import HUGE
+from forecasting.kernels.compiled import kernel
+from forecasting.kernels.unitroot import differences, is_constant, seasonal_differences
+
+ORDER = 7
+"""Length of an order: p, q, P, Q, constant, d, D."""
+
+_KEPT = 6
+_STARTS = 7
+_LOOSE, _TIGHT = 0.01, 1e-3
+_MOST_MODELS = 94
+_BAND = 3.0
+
+
+@kernel
+def _criterion(value, n, order, k):
+    """AICc as R counts it: terms, regressors and the variance."""
+    size = order[0] + order[1] + order[2] + order[3] + k + 1
+    if n - size - 1 <= 0 or value >= HUGE:
+        return HUGE
+    return value + 2 * size + 2.0 * size * (size + 1) / (n - size - 1)
+
+
+@kernel
+def _try(w, n, order, m, regressors, start, top_value, top_order, top_u, visited, room, where, u):
+    """Estimate a model of the search and keep it if it is among the best; returns its AICc."""
+    code = 0
+    for i in range(5):
+        code = code * 8 + order[i]
+    for i in range(visited[0]):
+        if visited[1 + i] == code:
+            return HUGE
+    if visited[0] >= _MOST_MODELS or room.tally[0] >= room.tally[1]:
+        return HUGE
+    visited[0] += 1
+    visited[visited[0]] = code
+    k = regressors + order[4]
+    value = HUGE
+    for number in range(2):
+        # from the neighbour, and from white noise: likelihoods of ARMA models have several peaks
+        tried_u = room.tried
+        tried_u[:] = start
+        if number == 1:
+            if not start.any():
+                break
+            tried_u[:] = 0.0
+        tried = fit_order(w[:n], tried_u, order, m, k, _LOOSE, 40, room, where)
+        if tried < value and credible(tried_u):
+            value = tried
+            u[:] = tried_u
+    aicc = _criterion(value, n, order, k)
+    if aicc >= HUGE:
+        return HUGE
+    if aicc < top_value[_KEPT - 1]:
+        at = _KEPT - 1
+        while at > 0 and aicc < top_value[at - 1]:
+            top_value[at] = top_value[at - 1]
+            top_order[at] = top_order[at - 1]
+            top_u[at] = top_u[at - 1]
+            at -= 1
+        top_value[at] = aicc
+        top_order[at] = order
+        top_u[at] = u
+    return aicc
+
+
+@kernel
+def _neighbour(number, order, out):
+    """Order `number` steps away from another, in the sequence of Hyndman & Khandakar; 17 of them."""
+    out[:] = order
+    if number == 16:
+        out[4] = 1 - order[4]
+        return
+    first = 2 if number < 8 else 0
+    move = number % 8
+    if move in (0, 4, 5):
+        out[first] -= 1
+    if move in (2, 6, 7):
+        out[first] += 1
+    if move in (1, 4, 6):
+        out[first + 1] -= 1
+    if move in (3, 5, 7):
+        out[first + 1] += 1
+
+
+@kernel
+def _inside(order, limits):
+    inside = True
+    for i in range(5):
+        inside = inside and 0 <= order[i] <= limits[i]
+    return inside
+
+
+@kernel
+def _search(w, n, m, regressors, limits, stepwise, top_value, top_order, top_u, visited, room, where, u, order, zero):
+    """Fill the list of the best models."""
+    top_value[:] = HUGE
+    visited[0] = 0
+    constant = limits[4]
+    if not stepwise:
+        for total in range(MOST_ORDER + 1):
+            for big in range(2 * MOST_SEASONAL + 1):
+                for p in range(limits[0] + 1):
+                    for big_p in range(limits[2] + 1):
+                        q, big_q = total - p, big - big_p
+                        if q < 0 or big_q < 0 or q > limits[1] or big_q > limits[3] or total + big > MOST_ORDER:
+                            continue
+                        for c in range(constant + 1):
+                            order[0], order[1], order[2], order[3], order[4] = p, q, big_p, big_q, c
+                            visited[0] = 0
+                            _try(
+                                w, n, order, m, regressors, zero, top_value, top_order, top_u, visited, room, where, u
+                            )  # fmt: skip
+        return
+    seasonal = m > 1
+    for begin in range(5):
+        order[:] = 0
+        order[4] = constant
+        if begin == 0:
+            order[0], order[1], order[2], order[3] = 2, 2, 1, 1
+        elif begin == 1:
+            pass
+        elif begin == 2:
+            order[0], order[2] = 1, 1
+        elif begin == 3:
+            order[1], order[3] = 1, 1
+        else:
+            order[4] = 0
+        if not seasonal:
+            order[2], order[3] = 0, 0
+        for i in range(4):
+            order[i] = min(order[i], limits[i])
+        _try(w, n, order, m, regressors, zero, top_value, top_order, top_u, visited, room, where, u)
+    if top_value[0] >= HUGE:
+        return
+    best_order, best_u = order.copy(), zero.copy()
+    moved = True
+    while moved:
+        moved = False
+        best_order[:] = top_order[0]
+        best_u[:] = top_u[0]
+        value = top_value[0]
+        for number in range(17):
+            _neighbour(number, best_order, order)
+            if not _inside(order, limits):
+                continue
+            if _try(w, n, order, m, regressors, best_u, top_value, top_order, top_u, visited, room, where, u) < value:
+                moved = True
+                break
+
+
+@kernel
+def _starts(number, best, u):
+    """Point to start a final estimate from: likelihoods of ARMA models have several peaks.
+
+    0: the estimate so far, 1: white noise, then mixed signs, over-differenced, slow level and slow season.
+    """
+    if number == 0:
+        u[:] = best
+        return
+    u[:] = 0.0
+    if number == 2:
+        u[0], u[5], u[10], u[12] = 0.8, -0.5, 0.2, 0.6
+    elif number == 3:
+        u[0], u[5], u[12] = -0.8, 0.5, 0.6
+    elif number == 4:
+        u[5], u[12] = 1.5, 1.5
+    elif number == 5:
+        u[0], u[5], u[10], u[12] = 2.2, 1.6, 2.0, 1.5
+    elif number == 6:
+        u[0], u[5], u[12] = 2.6, 2.0, 1.0
+
+
+@kernel
+def _refine(w, n, order, m, k, best, picky, room, where, u):
+    """Estimate a chosen model again from several points; the value, and the estimate in `best`.
+
+    A peak of the likelihood at a unit root does not count while there is one away from it.
+    """
+    value = HUGE
+    held = best.copy()
+    for number in range(_STARTS):
+        _starts(number, held, u)
+        tried = fit_order(w[:n], u, order, m, k, _TIGHT, 40, room, where)
+        if tried < value and (not picky or credible(u)):
+            value = tried
+            best[:] = u
+    return value
+
+
+@kernel
+def fit_series(
+    values, indptr, design, first, end, m, stepwise, seasonal, limits, horizon, most, fixed, order, u, beta, figures,
+    reason,
+):  # fmt: skip
+    """Choose and estimate a model for series first..end.
+
+    Parameters
+    ----------
+    values, indptr : flat series. design : shape [rows, r], regressors. m : steps a season. seasonal : whether seasonal
+    terms may be used. limits : shape [6] int64: most p, q, P, Q, d, D. horizon : steps whose forecast must stay within
+    three ranges of the series. most : likelihoods computed at most. fixed : shape [7] int64, an order to estimate
+    instead of searching (fixed[0] < 0: search); its roots may lie anywhere outside the unit circle.
+    order : shape [n, 7] int64, written: p, q, P, Q, constant, d, D. u : shape [n, 14], written. beta : shape
+    [n, r + 1], written: regression coefficients, the constant last. figures : shape [n, 5], written: scale, innovation
+    standard deviation on that scale, log-likelihood, AICc, rejected choices. reason : shape [n] int64, written.
+    """
+    regressors = design.shape[1]
+    longest = 0
+    for i in range(first, end):
+        longest = max(longest, indptr[i + 1] - indptr[i])
+    room = new_room(m, regressors + 1, longest + horizon, horizon, 1.0 if fixed[0] >= 0 else ROOT)
+    where = np.zeros(PARAMETERS, dtype=np.int64)
+    top_value, top_order = np.empty(_KEPT), np.zeros((_KEPT, ORDER), dtype=np.int64)
+    top_u, zero, trial = np.zeros((_KEPT, PARAMETERS)), np.zeros(PARAMETERS), np.zeros(PARAMETERS)
+    visited = np.zeros(_MOST_MODELS + 2, dtype=np.int64)
+    now, bounds = np.zeros(ORDER, dtype=np.int64), np.zeros(5, dtype=np.int64)
+    z, point, spread = np.empty(longest + horizon), np.empty(horizon), np.empty(horizon)
+    for i in range(first, end):
+        y = values[indptr[i] : indptr[i + 1]]
+        x = design[indptr[i] : indptr[i + 1]]
+        scale = 0.0
+        for value in y:
+            scale += abs(value) / len(y)
+        if not scale > 0:
+            scale = 1.0
+        room.tally[0], room.tally[1] = 0, most
+        figures[i, 0], figures[i, 4] = scale, 0.0
+        if fixed[0] >= 0:
+            d, big_d = fixed[5], fixed[6]
+        else:
+            big_d = seasonal_differences(y, m, limits[5]) if seasonal else 0
+            d = 0
+            if len(y) > m * big_d + 3:
+                d = differences(y[m:] - y[:-m] if big_d else y, limits[4])
+        n = _columns(y / scale, x, d, big_d, m, room)
+        period = m if seasonal else 1
+        if is_constant(room.columns[:n, 0]):
+            # nothing is left to explain: a constant, a line, a season that repeats
+            _plain(room.columns[:n, 0], d, big_d, i, order, u, beta, figures, reason)
+            continue
+        bounds[0], bounds[1] = min(limits[0], (n - 1) // 3), min(limits[1], (n - 1) // 3)
+        bounds[2] = min(limits[2], (n - 1) // (3 * m)) if seasonal else 0
+        bounds[3] = min(limits[3], (n - 1) // (3 * m)) if seasonal else 0
+        bounds[4] = 1 if d + big_d <= 1 else 0
+        if fixed[0] >= 0:
+            top_value[:] = HUGE
+            top_value[0] = 0.0
+            top_order[0] = fixed
+            top_u[0] = 0.0
+        else:
+            _search(
+                room.columns, n, period, regressors, bounds, stepwise, top_value, top_order, top_u, visited, room,
+                where, trial, now, zero,
+            )  # fmt: skip
+        room.tally[1] = room.tally[0] + most
+        reason[i] = 3
+        best = HUGE
+        for rank in range(_KEPT):
+            if top_value[rank] >= HUGE:
+                break
+            # a lower place is worth a look only if it may still come first, or if what came first was refused
+            if reason[i] == 0 and (top_value[rank] > best + 2 or rank > 1):
+                break
+            k = regressors + top_order[rank, 4]
+            searched = fixed[0] < 0
+            value = _refine(room.columns, n, top_order[rank], period, k, top_u[rank], searched, room, where, trial)
+            aicc = _criterion(value, n, top_order[rank], k)
+            if searched and aicc >= best:
+                continue
+            top_order[rank, 5], top_order[rank, 6] = d, big_d
+            if _accept(y, x, n, m, period, top_order[rank], top_u[rank], searched, room, z, point, spread):
+                best = aicc
+                _keep(
+                    i, n, value, aicc, top_order[rank], top_u[rank], regressors, room, order, u, beta, figures, reason
+                )
+            else:
+                figures[i, 4] += 1
+        for c in range(bounds[4], -1, -1):
+            if reason[i] == 0:
+                break
+            # the plainest model of these differences: a random walk (of seasons), with a drift if that stays sane
+            now[:] = 0
+            now[4], now[5], now[6] = c, d, big_d
+            k = regressors + c
+            value = minus_twice(room.columns[:n], zero, now, period, k, room)
+            if _accept(y, x, n, m, period, now, zero, c > 0, room, z, point, spread):
+                aicc = _criterion(value, n, now, k)
+                _keep(i, n, value, aicc, now, zero, regressors, room, order, u, beta, figures, reason)
+            else:
+                figures[i, 4] += 1
+
+
+@kernel
+def _accept(y, x, n, m, period, order, u, picky, room, z, point, spread):
+    """Forecast with a model just estimated on `room.columns`; whether that stays near what the series has shown."""
+    regressors = x.shape[1]
+    k = regressors + order[4]
+    minus_twice(room.columns[:n], u, order, period, k, room)
+    sigma = math.sqrt(_power(room, k) / n)
+    room.figures[0] = sigma
+    a, b = polynomials(u, order, period, room)
+    scale = 0.0
+    low, high = y[0], y[0]
+    for value in y:
+        scale += abs(value) / len(y)
+        low, high = min(low, value), max(high, value)
+    scale = scale if scale > 0 else 1.0
+    _without_regression(y, x, scale, order[4], order[5], order[6], m, room.beta, z)
+    project(z, len(y), order[5], order[6], m, room, a, b, sigma, point, spread)
+    if not picky or regressors > 0:
+        return True
+    reach = max(_BAND * (high - low) / scale, 1e-6)
+    sane = True
+    for h in range(len(point)):
+        ahead = point[h]
+        if order[4]:
+            ahead += room.beta[regressors] * trend_at(len(y) + h, order[5], order[6], m)
+        sane = sane and low / scale - reach <= ahead <= high / scale + reach
+    return sane
+
+
+@kernel
+def _keep(i, n, value, aicc, chosen, chosen_u, regressors, room, order, u, beta, figures, reason):
+    """Write an accepted model to row i."""
+    scale = figures[i, 0]
+    reason[i] = 0
+    order[i] = chosen
+    u[i] = chosen_u
+    beta[i, :] = 0.0
+    beta[i, :regressors] = room.beta[:regressors]
+    if chosen[4]:
+        beta[i, regressors] = room.beta[regressors]
+    figures[i, 1] = room.figures[0]
+    figures[i, 2] = -0.5 * value - n * math.log(scale)
+    figures[i, 3] = aicc + 2 * n * math.log(scale) if aicc < HUGE else np.nan
+
+
+@kernel
+def _columns(y, x, d, big_d, m, room):
+    """Difference the series and its regressors into `room.columns`, a constant last; the rows that are left."""
+    n = difference(y, d, big_d, m, room.columns[:, 0])
+    for j in range(x.shape[1]):
+        difference(x[:, j], d, big_d, m, room.columns[:, 1 + j])
+    room.columns[:n, 1 + x.shape[1]] = 1.0
+    return n
+
+
+@kernel
+def _plain(w, d, big_d, i, order, u, beta, figures, reason):
+    """The model of a series whose differences are constant."""
+    order[i, :] = 0
+    order[i, 4] = 1 if d + big_d <= 1 else 0
+    order[i, 5], order[i, 6] = d, big_d
+    u[i, :] = 0.0
+    beta[i, :] = 0.0
+    beta[i, beta.shape[1] - 1] = w[0] if d + big_d <= 1 else 0.0
+    figures[i, 1], figures[i, 2], figures[i, 3] = 0.0, np.nan, np.nan
+    reason[i] = 0
+
+
+@kernel
+def _power(room, k):
+    """Residual sum of squares at the coefficients found."""
+    rest = room.cross[0, 0]
+    for j in range(k):
+        rest -= room.beta[j] * room.cross[j + 1, 0]
+    return max(rest, 1e-280)
+
+
+@kernel
+def _without_regression(y, x, scale, constant, d, big_d, m, beta, z):
+    """The series on its scale without what regressors and the constant explain, to z[:n]."""
+    k = x.shape[1]
+    for t in range(len(y)):
+        value = y[t] / scale
+        for j in range(k):
+            value -= beta[j] * x[t, j]
+        if constant:
+            value -= beta[k] * trend_at(t, d, big_d, m)
+        z[t] = value
+
+
+@kernel
+def forecast_series(values, indptr, design, ahead, first, end, m, seasonal, order, u, beta, figures, point, spread):
+    """Forecast series first..end from their last rows.
+
+    Parameters
+    ----------
+    ahead : shape [n * h, r], regressors of the steps ahead. order, u, beta, figures : as `fit_series` wrote them.
+    point, spread : shape [n, h], written: forecast and its standard deviation. NaN where the history is too short.
+    """
+    regressors = design.shape[1]
+    h = point.shape[1]
+    longest = 0
+    for i in range(first, end):
+        longest = max(longest, indptr[i + 1] - indptr[i])
+    room = new_room(m, regressors + 1, longest + h, h, ROOT)
+    z = np.empty(longest + h)
+    for i in range(first, end):
+        y = values[indptr[i] : indptr[i + 1]]
+        n = len(y)
+        d, big_d = order[i, 5], order[i, 6]
+        if n - d - m * big_d < 2:
+            point[i, :] = np.nan
+            spread[i, :] = np.nan
+            continue
+        x = design[indptr[i] : indptr[i + 1]]
+        scale = figures[i, 0]
+        a, b = polynomials(u[i], order[i], m if seasonal else 1, room)
+        _without_regression(y, x, scale, order[i, 4], d, big_d, m, beta[i], z)
+        project(z, n, d, big_d, m, room, a, b, figures[i, 1], point[i], spread[i])
+        for step in range(h):
+            value = point[i, step]
+            for j in range(regressors):
+                value += beta[i, j] * ahead[i * h + step, j]
+            if order[i, 4]:
+                value += beta[i, regressors] * trend_at(n + step, d, big_d, m)
+            point[i, step] = value * scale
+            spread[i, step] *= scale

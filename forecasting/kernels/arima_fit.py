@@ -1,0 +1,275 @@
+"""Maximum likelihood of one seasonal ARIMA order on a differenced series: quasi-Newton on partial autocorrelations.
+
+The parameters of the four polynomials are unconstrained (tanh gives partial autocorrelations), so that every point is
+stationary and invertible; regression coefficients and the innovation variance are concentrated out. A model with fewer
+terms is the same point with zeros, so neighbours in a search start from each other's estimates.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from forecasting.kernels.arma import HUGE, MOST_U, expand, from_partial, innovations, solve
+from forecasting.kernels.compiled import kernel
+
+MOST_ORDER, MOST_SEASONAL = 5, 2
+PARAMETERS = 2 * (MOST_ORDER + MOST_SEASONAL)
+"""Room for unconstrained parameters: AR 0..4, MA 5..9, seasonal AR 10..11, seasonal MA 12..13."""
+
+ROOT = 1.01
+"""In a search roots of all polynomials lie beyond this (of seasonal ones: beyond its m-th power): R's auto.arima
+refuses models with nearer ones, here no point of the search has them."""
+
+EDGE = 3.0
+"""Estimates with a larger unconstrained parameter lie at the bound (partial autocorrelations above 0.995)."""
+
+_STEP = 1e-5
+_LOG_2_PI = math.log(2 * math.pi)
+
+
+class Room(NamedTuple):
+    """Scratch of one fit, made once a slice of series.
+
+    Parameters
+    ----------
+    short : shape [5, 14], coefficients of the factors and work. phi, theta : expanded polynomials. scratch, system,
+    state, cross, work : see `arma`. beta : regression coefficients. gradient, moved, direction, trial : shape [14].
+    inverse : shape [14, 14], inverse Hessian. tally : shape [2] int64, likelihoods computed and their cap.
+    columns : shape [rows, 1 + regressors], the differenced series and its regressors. aside : shape [rows, 1], the
+    differenced series without its regression part. delta, psi, part : for forecasts.
+    figures : shape [1], standard deviation of the innovations. tried : shape [14]. root :
+    shape [1].
+    """
+
+    short: np.ndarray
+    phi: np.ndarray
+    theta: np.ndarray
+    scratch: np.ndarray
+    system: np.ndarray
+    state: np.ndarray
+    cross: np.ndarray
+    work: np.ndarray
+    beta: np.ndarray
+    gradient: np.ndarray
+    moved: np.ndarray
+    direction: np.ndarray
+    trial: np.ndarray
+    inverse: np.ndarray
+    tally: np.ndarray
+    columns: np.ndarray
+    aside: np.ndarray
+    delta: np.ndarray
+    psi: np.ndarray
+    part: np.ndarray
+    figures: np.ndarray
+    tried: np.ndarray
+    root: np.ndarray
+
+
+@kernel
+def new_room(m, regressors, rows, horizon, root):
+    """Scratch for seasons of m steps, so many regressors (a constant among them), rows and steps ahead.
+
+    root : no polynomial has roots nearer to zero, 1 or `ROOT`.
+    """
+    r = MOST_ORDER + MOST_SEASONAL * m + 3
+    c = regressors + 1
+    return Room(
+        np.zeros((5, PARAMETERS)),
+        np.zeros(r),
+        np.zeros(r),
+        np.zeros((5, max(r, c))),
+        np.zeros((r, r + 1)),
+        np.zeros((c, r)),
+        np.zeros((c, c)),
+        np.zeros((c, c)),
+        np.zeros(c),
+        np.zeros(PARAMETERS),
+        np.zeros(PARAMETERS),
+        np.zeros(PARAMETERS),
+        np.zeros(PARAMETERS),
+        np.zeros((PARAMETERS, PARAMETERS)),
+        np.zeros(2, dtype=np.int64),
+        np.zeros((rows, c)),
+        np.zeros((rows, 1)),
+        np.zeros(m + 5),
+        np.zeros(horizon + 1),
+        np.zeros(horizon + 1),
+        np.zeros(1),
+        np.zeros(PARAMETERS),
+        np.full(1, root),
+    )
+
+
+@kernel
+def polynomials(u, order, m, room):
+    """Expand the factors at u [14] into `room.phi` and `room.theta`; returns their degrees.
+
+    `order` [4] int64 holds p, q, P, Q. The factors stay in `room.short`.
+    """
+    p, q, big_p, big_q = order[0], order[1], order[2], order[3]
+    s = room.short
+    from_partial(u[0:5], p, s[0], s[4])
+    from_partial(u[5:10], q, s[1], s[4])
+    from_partial(u[10:12], big_p, s[2], s[4])
+    from_partial(u[12:14], big_q, s[3], s[4])
+    for part in range(4):
+        # roots beyond ROOT; a moving average 1 + theta B is stable where 1 - (-theta) B is
+        shrink = 1 / room.root[0] if part < 2 else room.root[0] ** (-m)
+        factor = -1.0 if part in (1, 3) else 1.0
+        for i in range(order[part]):
+            factor *= shrink
+            s[part, i] *= factor
+    a = expand(s[0], p, s[2], big_p, m, -1.0, room.phi)
+    b = expand(s[1], q, s[3], big_q, m, 1.0, room.theta)
+    return a, b
+
+
+@kernel
+def minus_twice(w, u, order, m, k, room):
+    """-2 log-likelihood with regression coefficients (to `room.beta`) and variance concentrated out.
+
+    Parameters
+    ----------
+    w : shape [n, >= 1 + k], differenced series and regressors.
+    """
+    room.tally[0] += 1
+    a, b = polynomials(u, order, m, room)
+    n = len(w)
+    r = max(a, b + 1)
+    logs = innovations(
+        w[:, : k + 1], room.phi, a, room.theta, b, room.cross[: k + 1, : k + 1], room.state[: k + 1, : r + 1],
+        room.scratch, room.system,
+    )  # fmt: skip
+    if logs >= HUGE:
+        return HUGE
+    power = solve(room.cross, k, room.beta, room.work)
+    value = n * (math.log(power / n) + 1 + _LOG_2_PI) + logs
+    return value if math.isfinite(value) else HUGE
+
+
+@kernel
+def _used(order, where):
+    """Places of the parameters an order uses, in `where`; their number."""
+    count = 0
+    for part in range(4):
+        first = (0, 5, 10, 12)[part]
+        for i in range(order[part]):
+            where[count] = first + i
+            count += 1
+    return count
+
+
+@kernel
+def fit_order(w, u, order, m, k, tolerance, rounds, room, where):
+    """Minimise `minus_twice` from u [14], which holds the estimate afterwards; returns its value.
+
+    Parameters
+    ----------
+    tolerance : a round that gains less ends it. rounds : at most. where : shape [14] int64, scratch.
+    """
+    count = _used(order, where)
+    for i in range(PARAMETERS):
+        kept = False
+        for j in range(count):
+            kept = kept or where[j] == i
+        u[i] = min(max(u[i], -MOST_U), MOST_U) if kept else 0.0
+    best = minus_twice(w, u, order, m, k, room)
+    if count == 0 or best >= HUGE:
+        return best
+    gradient, moved, direction, trial = room.gradient, room.moved, room.direction, room.trial
+    inverse = room.inverse
+    _slope(w, u, order, m, k, room, where, count, best, gradient)
+    for i in range(count):
+        for j in range(count):
+            inverse[i, j] = 0.0
+        inverse[i, i] = 1.0 / len(w)
+    for _ in range(rounds):
+        if room.tally[0] >= room.tally[1]:
+            break
+        slope = 0.0
+        for i in range(count):
+            total = 0.0
+            for j in range(count):
+                total -= inverse[i, j] * gradient[j]
+            # tanh is flat further out: longer steps would lose their way
+            direction[i] = min(max(total, -1.0), 1.0)
+            slope += direction[i] * gradient[i]
+        if not slope < 0:
+            for i in range(count):
+                direction[i] = -gradient[i] / len(w)
+                for j in range(count):
+                    inverse[i, j] = 0.0
+                inverse[i, i] = 1.0 / len(w)
+        length, value = 1.0, HUGE
+        for _ in range(8):
+            trial[:] = u
+            for i in range(count):
+                at = where[i]
+                trial[at] = min(max(u[at] + length * direction[i], -MOST_U), MOST_U)
+            value = minus_twice(w, trial, order, m, k, room)
+            if value < best:
+                break
+            length *= 0.3
+        if not value < best:
+            break
+        gain = best - value
+        best = value
+        _slope(w, trial, order, m, k, room, where, count, best, moved)
+        _update(inverse, u, trial, gradient, moved, where, count, direction)
+        u[:] = trial
+        gradient[:] = moved
+        if gain < tolerance:
+            break
+    return best
+
+
+@kernel
+def _slope(w, u, order, m, k, room, where, count, value, out):
+    """Forward differences of `minus_twice` at u."""
+    for i in range(count):
+        at = where[i]
+        kept = u[at]
+        step = -_STEP if kept > 0 else _STEP
+        u[at] = kept + step
+        ahead = minus_twice(w, u, order, m, k, room)
+        u[at] = kept
+        out[i] = (ahead - value) / step if ahead < HUGE else 0.0
+
+
+@kernel
+def _update(inverse, old, new, before, after, where, count, work):
+    """BFGS update of the inverse Hessian."""
+    sy = 0.0
+    for i in range(count):
+        sy += (new[where[i]] - old[where[i]]) * (after[i] - before[i])
+    if not sy > 1e-12:
+        return
+    yhy = 0.0
+    for i in range(count):
+        total = 0.0
+        for j in range(count):
+            total += inverse[i, j] * (after[j] - before[j])
+        work[i] = total
+        yhy += total * (after[i] - before[i])
+    for i in range(count):
+        s_i = new[where[i]] - old[where[i]]
+        for j in range(count):
+            s_j = new[where[j]] - old[where[j]]
+            inverse[i, j] += (1 + yhy / sy) * s_i * s_j / sy - (work[i] * s_j + s_i * work[j]) / sy
+
+
+@kernel
+def credible(u):
+    """Whether no plain moving average lies at the bound of the region.
+
+    In short series the likelihood piles up there though the root is none (Shephard & Harvey 1990), as after a
+    difference too many.
+    """
+    largest = 0.0
+    for i in range(MOST_ORDER):
+        largest = max(largest, abs(u[MOST_ORDER + i]))
+    return largest <= EDGE
