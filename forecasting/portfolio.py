@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from automl.candidates import Candidate, Choice, Dimension, Float, Int, JsonScalar
 from automl.errors import ConfigError
 from forecasting.learners.base import LEARNERS
@@ -87,9 +89,12 @@ _SPACES: dict[str, dict[str, Dimension]] = {
     },
 }
 _PER_SERIES_SECONDS = {
-    "Theta": 0.002, "ExponentialSmoothing": 0.005, "AutoArima": 0.05, "Arimax": 0.1, "Prophet": 0.5,
-    "StatsmodelsETS": 0.3, "PmdArima": 4.0,
+    "Croston": 0.001, "TSB": 0.001, "ADIDA": 0.001, "IMAPA": 0.001, "Theta": 0.002, "ExponentialSmoothing": 0.005,
+    "AutoArima": 0.05, "Arimax": 0.1, "Prophet": 0.5, "StatsmodelsETS": 0.3, "PmdArima": 4.0,
 }  # fmt: skip
+_INTERMITTENT = 0.2
+"""Share of zeros from which methods for intermittent demand are tried."""
+
 _ONLY_WHEN_NAMED = {"StatsmodelsETS", "PmdArima"}
 """Learners by other libraries of what the kernels do; they serve as a second opinion."""
 
@@ -161,6 +166,8 @@ def _portfolio(panel: Panel, season: int, *, stationary: bool) -> list[Candidate
     def local(name: str, **params: JsonScalar) -> Candidate:
         return of(name, params, cost=_PER_SERIES_SECONDS[name] * n)
 
+    zeros = float(np.mean(panel.y[panel.observed] == 0)) if panel.observed.any() else 0.0
+    sparse = ("Croston", "TSB", "IMAPA", "ADIDA") if zeros > _INTERMITTENT else ()
     regressors = any(panel.known.categories(name) is None for name in panel.known.names)
     return [
         of("SeasonalNaive", cost=0.01),
@@ -173,6 +180,7 @@ def _portfolio(panel: Panel, season: int, *, stationary: bool) -> list[Candidate
         of("LightGBM", {**light, "strategy": "recursive"}, cost=1),
         of("ExtremeRandomTrees", {"base": "level", "weighting": "volume"}, space=space["ExtremeRandomTrees"], cost=2),
         local("ExponentialSmoothing"),
+        *(local(name) for name in sparse),
         local("Theta", method="dynamic"),
         local("AutoArima"),
         *([local("Arimax")] if regressors else []),

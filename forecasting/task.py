@@ -82,7 +82,7 @@ class ForecastTask:
         metric = find_metric(s.metric)
         points: list[np.ndarray] = []
         fit_s = predict_s = 0.0
-        fallbacks = 0
+        fallbacks = rejected = 0
         pruned = False
         native = LEARNERS.load(trial.candidate.learner).native_quantiles
         for window in self.windows():
@@ -90,6 +90,7 @@ class ForecastTask:
             fit_s += fit_seconds
             predict_s += predict_seconds
             fallbacks += fell
+            rejected += int(getattr(learner, "rejected", 0))
             points.append(backtest.scatter(values, window.series, self.panel.n_series))
             del learner
             score = metric.function(window.truth, _with_levels(values, len(s.levels)))
@@ -105,6 +106,8 @@ class ForecastTask:
             "predict_s": predict_s / len(points),
             "fallbacks": fallbacks,
         }
+        if rejected:
+            info["rejected"] = rejected
         if fallbacks > DEGRADED_ABOVE * scored:
             info["degraded"] = f"fell back on {fallbacks / scored:.0%} of the series"
         # part of the windows is no score to rank by

@@ -181,6 +181,15 @@ def summary(run: RunFolder) -> None:
 
 
 @app.command()
+def warm() -> None:
+    """Compile the forecasting kernels now, so that no later run has to wait for it (for containers)."""
+    from forecasting.warm import warm as compile_all
+
+    seconds = compile_all()
+    _say(f"{len(seconds)} learners are ready after {sum(seconds.values()):.1f} s.")
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for everything the demo makes.")],
     time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds for the whole search.")] = 30.0,

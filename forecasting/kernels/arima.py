@@ -62,11 +62,11 @@ def _try(w, n, order, m, regressors, start, top_value, top_order, top_u, visited
     k = regressors + order[4]
     value = HUGE
     for number in range(2):
-        # from the neighbour, and from white noise: likelihoods of ARMA models have several peaks
+        # from the neighbour; from white noise if that ended where it must not
         tried_u = room.tried
         tried_u[:] = start
         if number == 1:
-            if not start.any():
+            if value < HUGE:
                 break
             tried_u[:] = 0.0
         tried = fit_order(w[:n], tried_u, order, m, k, _LOOSE, 40, room, where)
@@ -193,7 +193,7 @@ def _starts(number, best, u):
     elif number == 5:
         u[0], u[5], u[10], u[12] = 2.2, 1.6, 2.0, 1.5
     elif number == 6:
-        u[0], u[5], u[12] = 2.6, 2.0, 1.0
+        u[0], u[5], u[12] = 4.0, 2.2, 1.6
 
 
 @kernel

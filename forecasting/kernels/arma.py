@@ -14,8 +14,8 @@ import math
 from forecasting.kernels.compiled import kernel
 
 HUGE = 1e300
-MOST_U = 3.8
-"""Bound of the unconstrained parameters: partial autocorrelations stay below tanh(3.8) = 0.999."""
+MOST_U = 7.0
+"""Bound of the unconstrained parameters: partial autocorrelations stay below tanh(7) = 0.999998."""
 
 _STEADY = 1e-10
 _TINY = 1e-280

@@ -66,11 +66,6 @@ class AutoArima(Batch):
         if self.most_evaluations < 100:
             raise ConfigError(f"most_evaluations of {self.name} must be at least 100, got {self.most_evaluations!r}.")
 
-    @property
-    def rejected(self) -> int:
-        """Choices rejected in `fit` because their forecasts left the band."""
-        return int(self._model["figures"][:, 4].sum()) if self._model else 0
-
     def most_rows(self, season: int) -> int:
         """Return 10 seasons, at least 2,000 rows."""
         return max(_LEAST_ROWS, _LEAST_SEASONS * season)
@@ -103,6 +98,7 @@ class AutoArima(Batch):
         over_slices(run, panel.lengths, threads=context.threads, deadline=context.deadline, what=f"fitting {self.name}")
         return {
             "order": order, "u": u, "beta": beta, "figures": figures, "aicc": figures[:, 3].copy(), "reason": reason,
+            "rejected": figures[:, 4].astype(np.int64),
             "harmonics": np.full(n, harmonics), "usual": np.tile(usual, (n, 1)), "spread": np.tile(spread, (n, 1)),
         }  # fmt: skip
 

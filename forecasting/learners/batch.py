@@ -107,6 +107,11 @@ class Batch(ABC):
         codes, counts = np.unique(self._model.get("reason", np.empty(0, dtype=np.int64)), return_counts=True)
         return {self.reasons[int(c)]: int(n) for c, n in zip(codes, counts, strict=True) if c != FITTED}
 
+    @property
+    def rejected(self) -> int:
+        """Choices that `fit` rejected for the next best, because their forecasts left the band."""
+        return int(self._model["rejected"].sum()) if "rejected" in self._model else 0
+
     def state(self) -> State:
         """Settings, and one array a parameter."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.init}

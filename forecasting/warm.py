@@ -1,0 +1,36 @@
+"""Compiling all kernels ahead of time, for containers and the first run of the day."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import numpy as np
+
+from forecasting.learners.base import LEARNERS, FitContext
+from forecasting.panel import Future, Panel
+from forecasting.timegrid import TimeGrid
+
+
+def warm() -> dict[str, float]:
+    """Fit and forecast a few short series with every learner on compiled kernels: learner -> seconds.
+
+    The compiled code is kept in a folder of the user (`FORECASTLE_CACHE_DIR` names another one), so that later
+    processes load it instead.
+    """
+    from forecasting.learners.batch import Batch
+
+    rng = np.random.default_rng(0)
+    rows = np.arange(40)
+    panel = Panel.from_arrays(
+        [10 + rng.random(40) + np.sin(rows * np.pi / 2), rng.poisson(0.3, 40).astype(float)], TimeGrid.steps()
+    )
+    seconds = {}
+    for name in LEARNERS:
+        cls = LEARNERS.load(name)
+        if not issubclass(cls, Batch):
+            continue
+        start = perf_counter()
+        learner = cls().fit(panel, FitContext(horizon=4, season=4))
+        learner.forecast(panel, Future.bare(panel, 4), (0.1, 0.9))
+        seconds[name] = perf_counter() - start
+    return seconds
