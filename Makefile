@@ -59,11 +59,13 @@ $(VENV)/bin/python:
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing forecastle and what it needs into $(VENV); the first time takes a minute or two ..."
 	@$(PIP) --editable .
+	@$(VENV)/bin/forecastle warm
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing forecastle with what its tests need into $(VENV); the first time takes a minute or two ..."
 	@$(PIP) --editable '.[dev]'
+	@$(VENV)/bin/forecastle warm
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-deep: pyproject.toml | $(VENV)/.installed-dev

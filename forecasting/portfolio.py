@@ -177,6 +177,7 @@ def _portfolio(panel: Panel, season: int, *, stationary: bool) -> list[Candidate
         of("Naive", cost=0.01),
         of("Average", cost=0.01),
         of("SeasonalAverage", cost=0.01),
+        of("SeasonalWindowAverage", cost=0.01),
         of("LightGBM", {**light, "strategy": "recursive"}, cost=1),
         of("ExtremeRandomTrees", {"base": "level", "weighting": "volume"}, space=space["ExtremeRandomTrees"], cost=2),
         local("ExponentialSmoothing"),

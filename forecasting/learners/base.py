@@ -81,6 +81,7 @@ LEARNERS = Registry(
         "SeasonalNaive": "forecasting.learners.naive:SeasonalNaive",
         "Average": "forecasting.learners.naive:Average",
         "SeasonalAverage": "forecasting.learners.naive:SeasonalAverage",
+        "SeasonalWindowAverage": "forecasting.learners.naive:SeasonalWindowAverage",
         "ExponentialSmoothing": "forecasting.learners.ets:ExponentialSmoothing",
         "Theta": "forecasting.learners.theta:Theta",
         "Croston": "forecasting.learners.intermittent:Croston",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from automl.errors import ConfigError
 from forecasting.learners.base import FitContext, NewHistory, Unseen, check_quantiles, gaussian_channels
 from forecasting.learners.local import last_season, root_mean_square
 from forecasting.panel import Forecast
@@ -134,6 +135,66 @@ class SeasonalAverage(Flat):
         spread = root_mean_square(panel.y[rows] - behind / m, panel.series_of_rows()[rows], panel.n_series)
         growth = np.sqrt(1 + ahead / m)
         return np.repeat(mean[:, None], len(ahead), axis=1), spread[:, None] * growth, panel.lengths < m
+
+
+@dataclass(kw_only=True)
+class SeasonalWindowAverage(Flat):
+    """At each place of the season the mean of its last few observed values (without a season: a window average).
+
+    A series shorter than a season is marked as fallback.
+
+    Parameters
+    ----------
+    window : how many seasons the mean reaches back.
+
+    Examples
+    --------
+    >>> from forecasting.panel import Future, Panel
+    >>> from forecasting.timegrid import TimeGrid
+    >>> panel = Panel.from_arrays([np.array([9.0, 9, 1, 5, 3, 7])], TimeGrid.steps())
+    >>> learner = SeasonalWindowAverage(window=2).fit(panel, FitContext(horizon=3, season=2))
+    >>> learner.forecast(panel, Future.bare(panel, 3), ()).point.tolist()
+    [[2.0, 6.0, 2.0]]
+    """
+
+    window: int = 3
+
+    name: ClassVar[str] = "SeasonalWindowAverage"
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.window, int) and self.window >= 1):
+            raise ConfigError(f"window of {self.name} must be a whole number >= 1, got {self.window!r}.")
+
+    def _rule(self, panel: Panel, ahead: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        short = panel.lengths < self._season
+        m = np.where(short, 1, self._season)
+        end = panel.indptr[1:][:, None]
+        rows = end - m[:, None] + ahead % m[:, None]
+        base = panel.y[rows]
+        total, count = np.zeros(rows.shape), np.zeros(rows.shape)
+        for back in range(self.window):
+            at = rows - back * m[:, None]
+            inside = at >= panel.indptr[:-1][:, None]
+            at = np.where(inside, at, rows)
+            good = inside & panel.observed[at]
+            # distances from the latest value: sums of large, nearly equal values would lose digits
+            total += np.where(good, panel.y[at] - base, 0.0)
+            count += good
+        _, spread, _ = last_season(panel, ahead, self._season)
+        # changes over a season have twice the variance of errors, to which that of the mean is added
+        factor = np.sqrt(0.5 * (1 + 1 / np.maximum(count, 1)))
+        return base + total / np.maximum(count, 1), spread * factor, short
+
+    def state(self) -> State:
+        """Return season and window."""
+        return {"season": self._season, "window": self.window}, {}
+
+    @classmethod
+    def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:  # noqa: ARG003 - the protocol's form
+        """Build the learner back."""
+        learner = cls(window=int(settings["window"]))
+        learner._season = int(settings["season"])
+        return learner
 
 
 def _mean(panel: Panel, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

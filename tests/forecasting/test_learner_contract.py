@@ -28,7 +28,8 @@ SMALL = {
     "PmdArima": {"max_p": 1, "max_q": 1, "max_order": 2, "maxiter": 3},
 }
 PER_SERIES = {
-    "Naive", "SeasonalNaive", "Average", "SeasonalAverage", "ExponentialSmoothing", "Theta", "Croston", "TSB", "ADIDA",
+    "Naive", "SeasonalNaive", "Average", "SeasonalAverage", "SeasonalWindowAverage",
+    "ExponentialSmoothing", "Theta", "Croston", "TSB", "ADIDA",
     "IMAPA", "AutoArima", "Arimax", "StatsmodelsETS", "PmdArima", "Prophet",
 }  # fmt: skip
 OPTIONAL = {"torch", "xgboost"}
