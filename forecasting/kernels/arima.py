@@ -12,10 +12,13 @@ import math
 import numpy as np
 
 from forecasting.kernels.arima_fit import (
+    BETA,
+    FIGURES,
     MOST_ORDER,
     MOST_SEASONAL,
     PARAMETERS,
     ROOT,
+    TRIED,
     credible,
     fit_order,
     minus_twice,
@@ -63,7 +66,7 @@ def _try(w, n, order, m, regressors, start, top_value, top_order, top_u, visited
     value = HUGE
     for number in range(2):
         # from the neighbour; from white noise if that ended where it must not
-        tried_u = room.tried
+        tried_u = room.vectors[TRIED, :PARAMETERS]
         tried_u[:] = start
         if number == 1:
             if value < HUGE:
@@ -323,7 +326,7 @@ def _accept(y, x, n, m, period, order, u, picky, room, z, point, spread):
     k = regressors + order[4]
     minus_twice(room.columns[:n], u, order, period, k, room)
     sigma = math.sqrt(_power(room, k) / n)
-    room.figures[0] = sigma
+    room.vectors[FIGURES][0] = sigma
     a, b = polynomials(u, order, period, room)
     scale = 0.0
     low, high = y[0], y[0]
@@ -331,7 +334,7 @@ def _accept(y, x, n, m, period, order, u, picky, room, z, point, spread):
         scale += abs(value) / len(y)
         low, high = min(low, value), max(high, value)
     scale = scale if scale > 0 else 1.0
-    _without_regression(y, x, scale, order[4], order[5], order[6], m, room.beta, z)
+    _without_regression(y, x, scale, order[4], order[5], order[6], m, room.vectors[BETA], z)
     project(z, len(y), order[5], order[6], m, room, a, b, sigma, point, spread)
     if not picky or regressors > 0:
         return True
@@ -340,7 +343,7 @@ def _accept(y, x, n, m, period, order, u, picky, room, z, point, spread):
     for h in range(len(point)):
         ahead = point[h]
         if order[4]:
-            ahead += room.beta[regressors] * trend_at(len(y) + h, order[5], order[6], m)
+            ahead += room.vectors[BETA][regressors] * trend_at(len(y) + h, order[5], order[6], m)
         sane = sane and low / scale - reach <= ahead <= high / scale + reach
     return sane
 
@@ -353,10 +356,10 @@ def _keep(i, n, value, aicc, chosen, chosen_u, regressors, room, order, u, beta,
     order[i] = chosen
     u[i] = chosen_u
     beta[i, :] = 0.0
-    beta[i, :regressors] = room.beta[:regressors]
+    beta[i, :regressors] = room.vectors[BETA][:regressors]
     if chosen[4]:
-        beta[i, regressors] = room.beta[regressors]
-    figures[i, 1] = room.figures[0]
+        beta[i, regressors] = room.vectors[BETA][regressors]
+    figures[i, 1] = room.vectors[FIGURES][0]
     figures[i, 2] = -0.5 * value - n * math.log(scale)
     figures[i, 3] = aicc + 2 * n * math.log(scale) if aicc < HUGE else np.nan
 
@@ -389,7 +392,7 @@ def _power(room, k):
     """Residual sum of squares at the coefficients found."""
     rest = room.cross[0, 0]
     for j in range(k):
-        rest -= room.beta[j] * room.cross[j + 1, 0]
+        rest -= room.vectors[BETA][j] * room.cross[j + 1, 0]
     return max(rest, 1e-280)
 
 

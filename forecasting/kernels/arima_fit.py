@@ -31,42 +31,33 @@ _LOG_2_PI = math.log(2 * math.pi)
 
 
 class Room(NamedTuple):
-    """Scratch of one fit, made once a slice of series.
+    """Scratch of one fit, made once a slice of series. Few arrays: compiling takes longer with each of them.
 
     Parameters
     ----------
-    short : shape [5, 14], coefficients of the factors and work. phi, theta : expanded polynomials. scratch, system,
-    state, cross, work : see `arma`. beta : regression coefficients. gradient, moved, direction, trial : shape [14].
+    vectors : shape [13, room]: expanded polynomials (`PHI`, `THETA`), regression coefficients (`BETA`), the search
+    (`GRADIENT`, `MOVED`, `DIRECTION`, `TRIAL`, `TRIED`), forecasts (`DELTA`, `PSI`, `PART`), the standard deviation
+    of the innovations (`FIGURES`) and how near to zero roots may lie (`ROOT_OF`).
+    short : shape [5, 14], coefficients of the factors and work. scratch, system, state, cross, work : see `arma`.
     inverse : shape [14, 14], inverse Hessian. tally : shape [2] int64, likelihoods computed and their cap.
     columns : shape [rows, 1 + regressors], the differenced series and its regressors. aside : shape [rows, 1], the
-    differenced series without its regression part. delta, psi, part : for forecasts.
-    figures : shape [1], standard deviation of the innovations. tried : shape [14]. root :
-    shape [1].
+    differenced series without its regression part.
     """
 
+    vectors: np.ndarray
     short: np.ndarray
-    phi: np.ndarray
-    theta: np.ndarray
     scratch: np.ndarray
     system: np.ndarray
     state: np.ndarray
     cross: np.ndarray
     work: np.ndarray
-    beta: np.ndarray
-    gradient: np.ndarray
-    moved: np.ndarray
-    direction: np.ndarray
-    trial: np.ndarray
     inverse: np.ndarray
     tally: np.ndarray
     columns: np.ndarray
     aside: np.ndarray
-    delta: np.ndarray
-    psi: np.ndarray
-    part: np.ndarray
-    figures: np.ndarray
-    tried: np.ndarray
-    root: np.ndarray
+
+
+PHI, THETA, BETA, GRADIENT, MOVED, DIRECTION, TRIAL, TRIED, DELTA, PSI, PART, FIGURES, ROOT_OF = range(13)
 
 
 @kernel
@@ -77,36 +68,26 @@ def new_room(m, regressors, rows, horizon, root):
     """
     r = MOST_ORDER + MOST_SEASONAL * m + 3
     c = regressors + 1
+    vectors = np.zeros((13, max(r, c, horizon + 1, PARAMETERS)))
+    vectors[ROOT_OF, 0] = root
     return Room(
+        vectors,
         np.zeros((5, PARAMETERS)),
-        np.zeros(r),
-        np.zeros(r),
         np.zeros((5, max(r, c))),
         np.zeros((r, r + 1)),
         np.zeros((c, r)),
         np.zeros((c, c)),
         np.zeros((c, c)),
-        np.zeros(c),
-        np.zeros(PARAMETERS),
-        np.zeros(PARAMETERS),
-        np.zeros(PARAMETERS),
-        np.zeros(PARAMETERS),
         np.zeros((PARAMETERS, PARAMETERS)),
         np.zeros(2, dtype=np.int64),
         np.zeros((rows, c)),
         np.zeros((rows, 1)),
-        np.zeros(m + 5),
-        np.zeros(horizon + 1),
-        np.zeros(horizon + 1),
-        np.zeros(1),
-        np.zeros(PARAMETERS),
-        np.full(1, root),
     )
 
 
 @kernel
 def polynomials(u, order, m, room):
-    """Expand the factors at u [14] into `room.phi` and `room.theta`; returns their degrees.
+    """Expand the factors at u [14] into `room.vectors[PHI]` and `room.vectors[THETA]`; returns their degrees.
 
     `order` [4] int64 holds p, q, P, Q. The factors stay in `room.short`.
     """
@@ -118,19 +99,19 @@ def polynomials(u, order, m, room):
     from_partial(u[12:14], big_q, s[3], s[4])
     for part in range(4):
         # roots beyond ROOT; a moving average 1 + theta B is stable where 1 - (-theta) B is
-        shrink = 1 / room.root[0] if part < 2 else room.root[0] ** (-m)
+        shrink = 1 / room.vectors[ROOT_OF][0] if part < 2 else room.vectors[ROOT_OF][0] ** (-m)
         factor = -1.0 if part in (1, 3) else 1.0
         for i in range(order[part]):
             factor *= shrink
             s[part, i] *= factor
-    a = expand(s[0], p, s[2], big_p, m, -1.0, room.phi)
-    b = expand(s[1], q, s[3], big_q, m, 1.0, room.theta)
+    a = expand(s[0], p, s[2], big_p, m, -1.0, room.vectors[PHI])
+    b = expand(s[1], q, s[3], big_q, m, 1.0, room.vectors[THETA])
     return a, b
 
 
 @kernel
 def minus_twice(w, u, order, m, k, room):
-    """-2 log-likelihood with regression coefficients (to `room.beta`) and variance concentrated out.
+    """-2 log-likelihood with regression coefficients (to `room.vectors[BETA]`) and variance concentrated out.
 
     Parameters
     ----------
@@ -140,13 +121,12 @@ def minus_twice(w, u, order, m, k, room):
     a, b = polynomials(u, order, m, room)
     n = len(w)
     r = max(a, b + 1)
-    logs = innovations(
-        w[:, : k + 1], room.phi, a, room.theta, b, room.cross[: k + 1, : k + 1], room.state[: k + 1, : r + 1],
-        room.scratch, room.system,
-    )  # fmt: skip
+    cross, state = room.cross[: k + 1, : k + 1], room.state[: k + 1, : r + 1]
+    phi, theta = room.vectors[PHI], room.vectors[THETA]
+    logs = innovations(w[:, : k + 1], phi, a, theta, b, cross, state, room.scratch, room.system)
     if logs >= HUGE:
         return HUGE
-    power = solve(room.cross, k, room.beta, room.work)
+    power = solve(room.cross, k, room.vectors[BETA], room.work)
     value = n * (math.log(power / n) + 1 + _LOG_2_PI) + logs
     return value if math.isfinite(value) else HUGE
 
@@ -180,7 +160,12 @@ def fit_order(w, u, order, m, k, tolerance, rounds, room, where):
     best = minus_twice(w, u, order, m, k, room)
     if count == 0 or best >= HUGE:
         return best
-    gradient, moved, direction, trial = room.gradient, room.moved, room.direction, room.trial
+    gradient, moved, direction, trial = (
+        room.vectors[GRADIENT],
+        room.vectors[MOVED],
+        room.vectors[DIRECTION],
+        room.vectors[TRIAL, :PARAMETERS],
+    )
     inverse = room.inverse
     _slope(w, u, order, m, k, room, where, count, best, gradient)
     for i in range(count):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from forecasting.kernels.arima_fit import DELTA, PART, PHI, PSI, THETA
 from forecasting.kernels.arma import innovations
 from forecasting.kernels.compiled import kernel
 
@@ -67,14 +68,24 @@ def project(z, n, d, big_d, m, room, a, b, sigma, point, spread):
     length = difference(z[:n], d, big_d, m, w[:, 0])
     r = max(a, b + 1)
     state = room.state[:1, : r + 1]
-    innovations(w[:length, :1], room.phi, a, room.theta, b, room.cross[:1, :1], state, room.scratch, room.system)
-    delta, psi = room.delta, room.psi
+    innovations(
+        w[:length, :1],
+        room.vectors[PHI],
+        a,
+        room.vectors[THETA],
+        b,
+        room.cross[:1, :1],
+        state,
+        room.scratch,
+        room.system,
+    )
+    delta, psi = room.vectors[DELTA], room.vectors[PSI]
     size = integrating(d, big_d, m, delta)
     row = state[0]
     for step in range(h):
         ahead = row[0]
         for i in range(r):
-            row[i] = row[i + 1] + room.phi[i] * ahead
+            row[i] = row[i + 1] + room.vectors[PHI][i] * ahead
         for j in range(size):
             ahead += delta[j] * z[n + step - 1 - j]
         z[n + step] = ahead
@@ -82,10 +93,10 @@ def project(z, n, d, big_d, m, room, a, b, sigma, point, spread):
     # psi weights of the whole process: phi(B) (1 - delta(B)) psi(B) = theta(B)
     power = 0.0
     for k in range(h):
-        value = 1.0 if k == 0 else room.theta[k - 1] if k <= b else 0.0
+        value = 1.0 if k == 0 else room.vectors[THETA][k - 1] if k <= b else 0.0
         for j in range(1, min(k, a) + 1):
-            value += room.phi[j - 1] * room.part[k - j]
-        room.part[k] = value  # of the stationary part
+            value += room.vectors[PHI][j - 1] * room.vectors[PART][k - j]
+        room.vectors[PART][k] = value  # of the stationary part
         for j in range(1, min(k, size) + 1):
             value += delta[j - 1] * psi[k - j]
         psi[k] = value

@@ -26,8 +26,8 @@ _LEAST_SEASONAL = 10
 _PROBE = 15
 _REPAIRS, _LESS = 6, 0.6
 _TRIAL_STEPS, _MOST_STEPS = 4, 60
-_GAINS = ((0.05, 0.2, 0.08), (0.5, 0.8, 0.5))
-_SLOPES = ((0.1, 0.02, 0.95), (0.1, 0.02, 0.5))
+_GAINS = ((0.05, 0.2, 0.08, 0.2), (0.5, 0.8, 0.5, 0.95))
+_SLOPES = ((0.1, 0.02, 0.95, 0.5), (0.1, 0.02, 0.5, 0.95))
 
 
 @kernel
@@ -95,10 +95,10 @@ def forgets(trend, season, m, x, probe, state):
 def _first_gains(y, seen, error, trend, season, m, x, speed, best, w):
     """Try gains from the states in x, speed 0 slow ones or 1 fast ones; the parameters that fit best end in `best`."""
     fit = np.inf
-    for i in range(6 if season > 0 else 3):
-        x[ALPHA] = _GAINS[speed][i % 3]
-        x[SLOPE] = _SLOPES[speed][i % 3] if trend > 0 else 0.0
-        x[SHARE] = (0.05 if i < 3 else 0.5) if season > 0 else 0.0
+    for i in range(8 if season > 0 else 4):
+        x[ALPHA] = _GAINS[speed][i % 4]
+        x[SLOPE] = _SLOPES[speed][i % 4] if trend > 0 else 0.0
+        x[SHARE] = (0.05 if i < 4 else 0.5) if season > 0 else 0.0
         x[PHI] = 0.95 if trend == 2 or trend == 4 else 1.0
         new, _ = run(y, seen, error, trend, season, m, x, w.state)
         if new < fit or i == 0:

@@ -154,7 +154,7 @@ def _deseasonalise(x, m, phase, decomposition, index):
         return NONE
     kind = decomposition
     if decomposition == AUTO_DECOMPOSITION:
-        kind = MULTIPLICATIVE if x.min() > 0 else ADDITIVE
+        kind = MULTIPLICATIVE if x.min() >= 0 else ADDITIVE
     if not decompose(x, m, kind, phase, index):
         kind = ADDITIVE
         if not decompose(x, m, kind, phase, index):
