@@ -40,9 +40,9 @@ LEVELS = (0.1, 0.9)
 Row = dict[str, Any]
 
 
-def make(name: str) -> Any:
+def make(name: str, params: dict[str, Any] | None = None) -> Any:
     module, _, cls = LEARNERS[name].partition(":")
-    return getattr(importlib.import_module(module), cls)()
+    return getattr(importlib.import_module(module), cls)(**(params or {}))
 
 
 def written(names: tuple[str, ...] = tuple(LEARNERS)) -> list[str]:
@@ -56,13 +56,15 @@ def panel_of(series: Sequence[np.ndarray]) -> Any:
     return Panel.from_arrays(list(series), TimeGrid.steps())
 
 
-def forecast(name: str, panel: Any, horizon: int, season: int, threads: int) -> tuple[Any, Any, float]:
+def forecast(
+    name: str, panel: Any, horizon: int, season: int, threads: int, params: dict[str, Any] | None = None
+) -> tuple[Any, Any, float]:
     """Learner, forecast and the seconds both took."""
     from forecasting.learners.base import FitContext
     from forecasting.panel import Future
 
     start = perf_counter()
-    learner = make(name).fit(panel, FitContext(horizon=horizon, season=season, threads=threads))
+    learner = make(name, params).fit(panel, FitContext(horizon=horizon, season=season, threads=threads))
     ahead = learner.forecast(panel, Future.bare(panel, horizon), LEVELS)
     return learner, ahead, perf_counter() - start
 

@@ -27,7 +27,7 @@ from forecasting.kernels.arima_fit import (
 )
 from forecasting.kernels.arima_project import difference, project, trend_at
 from forecasting.kernels.arma import HUGE
-from forecasting.kernels.compiled import kernel
+from forecasting.kernels.compiled import kernel, part
 from forecasting.kernels.unitroot import differences, is_constant, seasonal_differences
 
 ORDER = 7
@@ -119,7 +119,7 @@ def _inside(order, limits):
     return inside
 
 
-@kernel
+@part
 def _search(w, n, m, regressors, limits, stepwise, top_value, top_order, top_u, visited, room, where, u, order, zero):
     """Fill the list of the best models."""
     top_value[:] = HUGE
@@ -199,7 +199,7 @@ def _starts(number, best, u):
         u[0], u[5], u[12] = 4.0, 2.2, 1.6
 
 
-@kernel
+@part
 def _refine(w, n, order, m, k, best, picky, room, where, u):
     """Estimate a chosen model again from several points; the value, and the estimate in `best`.
 
@@ -348,7 +348,7 @@ def _accept(y, x, n, m, period, order, u, picky, room, z, point, spread):
     return sane
 
 
-@kernel
+@part
 def _keep(i, n, value, aicc, chosen, chosen_u, regressors, room, order, u, beta, figures, reason):
     """Write an accepted model to row i."""
     scale = figures[i, 0]
@@ -364,7 +364,7 @@ def _keep(i, n, value, aicc, chosen, chosen_u, regressors, room, order, u, beta,
     figures[i, 3] = aicc + 2 * n * math.log(scale) if aicc < HUGE else np.nan
 
 
-@kernel
+@part
 def _columns(y, x, d, big_d, m, room):
     """Difference the series and its regressors into `room.columns`, a constant last; the rows that are left."""
     n = difference(y, d, big_d, m, room.columns[:, 0])
@@ -374,7 +374,7 @@ def _columns(y, x, d, big_d, m, room):
     return n
 
 
-@kernel
+@part
 def _plain(w, d, big_d, i, order, u, beta, figures, reason):
     """The model of a series whose differences are constant."""
     order[i, :] = 0

@@ -27,14 +27,9 @@ def kernel(function: Callable) -> Any:
 
     Examples
     --------
-    >>> @kernel
-    ... def total(values):
-    ...     out = 0.0
-    ...     for value in values:
-    ...         out += value
-    ...     return out
-    >>> total.py_func([1.0, 2.0])
-    3.0
+    >>> from forecasting.kernels.unitroot import is_constant
+    >>> is_constant.py_func([3.0, 3.0])
+    True
     """
     before = numba.config.CACHE_DIR
     # numba reads the folder while it decorates; other users of numba in this process keep their own
@@ -43,6 +38,14 @@ def kernel(function: Callable) -> Any:
         return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
     finally:
         numba.config.CACHE_DIR = before
+
+
+def part(function: Callable) -> Any:
+    """Make a piece of the kernels that call it: compiled with each of them and never by itself.
+
+    For what one kernel alone calls: numba optimises a kernel anew in each of its callers, level upon level.
+    """
+    return numba.njit(inline="always")(function)
 
 
 @cache
