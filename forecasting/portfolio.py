@@ -90,6 +90,7 @@ _SPACES: dict[str, dict[str, Dimension]] = {
 }
 _PER_SERIES_SECONDS = {
     "Croston": 0.001, "TSB": 0.001, "ADIDA": 0.001, "IMAPA": 0.001, "Theta": 0.002, "ExponentialSmoothing": 0.005,
+    "MSTL": 0.01,
     "AutoArima": 0.05, "Arimax": 0.1, "Prophet": 0.5, "StatsmodelsETS": 0.3, "PmdArima": 4.0,
 }  # fmt: skip
 _INTERMITTENT = 0.2
@@ -183,6 +184,7 @@ def _portfolio(panel: Panel, season: int, *, stationary: bool) -> list[Candidate
         local("ExponentialSmoothing"),
         *(local(name) for name in sparse),
         local("Theta", method="dynamic"),
+        *([local("MSTL")] if season > 1 else []),
         local("AutoArima"),
         *([local("Arimax")] if regressors else []),
         of(

@@ -18,6 +18,7 @@ def warm() -> dict[str, float]:
     processes load it instead.
     """
     from forecasting.learners.batch import Batch
+    from forecasting.learners.mstl import MSTL
 
     rng = np.random.default_rng(0)
     rows = np.arange(40)
@@ -27,7 +28,7 @@ def warm() -> dict[str, float]:
     seconds = {}
     for name in LEARNERS:
         cls = LEARNERS.load(name)
-        if not issubclass(cls, Batch):
+        if not issubclass(cls, (Batch, MSTL)):
             continue
         start = perf_counter()
         learner = cls().fit(panel, FitContext(horizon=4, season=4))

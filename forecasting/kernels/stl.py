@@ -119,3 +119,38 @@ def strength(y, m):
     detrended = y - trend
     whole = detrended.var()
     return max(0.0, 1 - rest.var() / whole) if whole > 0 else 0.0
+
+
+@kernel
+def mstl(values, indptr, first, end, seasons, rounds, season):
+    """Seasonal parts of series first..end with several seasons, each found by STL on what the others leave.
+
+    Bandara, Hyndman & Bergmeir (2021), MSTL: a seasonal-trend decomposition algorithm for time series with multiple
+    seasonal patterns, arXiv:2107.13462. A season of which a series does not show two is left out for it.
+
+    Parameters
+    ----------
+    seasons : shape [k] int64, ascending. rounds : passes over all seasons. season : shape [k, rows], written.
+    """
+    longest = 0
+    for i in range(first, end):
+        longest = max(longest, indptr[i + 1] - indptr[i])
+    work, trend = np.empty((3, longest + 2 * seasons.max())), np.empty(longest)
+    for i in range(first, end):
+        begin, stop = indptr[i], indptr[i + 1]
+        n = stop - begin
+        rest = values[begin:stop].copy()
+        season[:, begin:stop] = 0.0
+        for turn in range(rounds if len(seasons) > 1 else 1):
+            for k in range(len(seasons)):
+                m = seasons[k]
+                if m < 2 or n < 2 * m:
+                    continue
+                part = season[k, begin:stop]
+                if turn > 0:
+                    for t in range(n):
+                        rest[t] += part[t]
+                width = 11 + 4 * k
+                stl(rest, m, width, 0, trend_window(m, width), 2, part, trend[:n], work[:, : n + 2 * m])
+                for t in range(n):
+                    rest[t] -= part[t]

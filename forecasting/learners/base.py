@@ -88,6 +88,7 @@ LEARNERS = Registry(
         "TSB": "forecasting.learners.intermittent:TSB",
         "ADIDA": "forecasting.learners.intermittent:ADIDA",
         "IMAPA": "forecasting.learners.intermittent:IMAPA",
+        "MSTL": "forecasting.learners.mstl:MSTL",
         "AutoArima": "forecasting.learners.autoarima:AutoArima",
         "Arimax": "forecasting.learners.autoarima:Arimax",
         "StatsmodelsETS": "forecasting.learners.smoothing:StatsmodelsETS",

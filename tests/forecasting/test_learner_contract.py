@@ -30,7 +30,7 @@ SMALL = {
 PER_SERIES = {
     "Naive", "SeasonalNaive", "Average", "SeasonalAverage", "SeasonalWindowAverage",
     "ExponentialSmoothing", "Theta", "Croston", "TSB", "ADIDA",
-    "IMAPA", "AutoArima", "Arimax", "StatsmodelsETS", "PmdArima", "Prophet",
+    "IMAPA", "MSTL", "AutoArima", "Arimax", "StatsmodelsETS", "PmdArima", "Prophet",
 }  # fmt: skip
 OPTIONAL = {"torch", "xgboost"}
 
