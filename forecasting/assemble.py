@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from automl.ensemble import greedy_arrays, stack
+from automl.ensemble import combine, greedy_arrays, stack
 from automl.runs import model_names
 from forecasting.intervals import Conformal, calmness, fading, fit_stretch, independent
 from forecasting.learners.base import LEARNERS
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from forecasting.task import ForecastTask
 
 _MOST_MEMBERS_CONSIDERED = 30
+_FEW, _NEAR, _MOST_EVEN = 100, 0.1, 8
+"""Fewer windows times series than this are few; good models come this near to the best; so many share at most."""
+
 VOTING, STACKING = "VotingEnsemble", "StackEnsemble"
 
 
@@ -63,7 +66,26 @@ class Assembly:
         used = slice(None) if self.metric.name in QUANTILE_METRICS else slice(1)
         arrays = [np.ascontiguousarray(self.channels(r)[..., used]) for r in pool]
         weights = greedy_arrays(arrays, self._loss, rounds=rounds)
+        if len(self.task.cuts) * self.task.panel.n_series < _FEW and len(pool) > 1:
+            weights = self._evened(arrays, weights)
         return {r.number: float(w) for r, w in zip(pool, weights, strict=True) if w > 0}
+
+    def _evened(self, arrays: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
+        """Weights as even over the good models as the best single model's score allows.
+
+        On few windows of few series the winner owes part of its score to luck, and equal weights forecast better than
+        chosen ones (the combination puzzle: Smith & Wallis 2009, Oxford Bulletin of Economics and Statistics 71(3)).
+        """
+        losses = np.array([self._loss(a) for a in arrays])
+        best = float(np.nanmin(losses))
+        good = np.flatnonzero(losses <= best + _NEAR * abs(best))[:_MOST_EVEN]
+        even = np.zeros(len(arrays))
+        even[good] = 1 / len(good)
+        for share in np.arange(10, 0, -1) / 10:
+            mixed = share * even + (1 - share) * weights
+            if self._loss(combine(arrays, mixed)) <= best:
+                return mixed
+        return weights
 
     def stack(self) -> dict[int, float]:
         """Linear stacking: non-negative elastic-net weights of the best trials' points, on each series' scale."""
