@@ -29,13 +29,11 @@ from forecasting.model import ForecastModel
 from forecasting.panel import Forecast
 from forecasting.portfolio import skipped, wanted
 from forecasting.progress import progress
-from forecasting.request import COLD, Request, answer
+from forecasting.request import COLD, Request, answer, steps_ahead
 from forecasting.scoring import Evaluation, evaluation, origins, scored_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from forecasting.panel import Panel
 
 
 LOG = logging.getLogger("forecasting")
@@ -228,62 +226,21 @@ class Forecaster:
             panel = panel.at_last_target(
                 np.array([ends.get(k, s - 1) - s + 1 for k, s in zip(panel.ids, panel.start, strict=True)])
             )
-        steps = self._steps(panel, schema, horizon, until)
+        steps = steps_ahead(panel, schema, horizon=horizon, until=until, usual=self.horizon)
         quantiles = check_quantiles(tuple(quantiles) if quantiles or level else self.settings.quantiles)
         levels = _levels(quantiles, level)
         if future is not None and schema.aggregate is None:
-            limit = None if horizon is None and until is None else steps
-            return self._answer(Request.read(future, schema, panel), panel, limit, levels, quantiles, level, model)
+            request = Request.read(future, schema, panel)
+            if horizon is not None or until is not None:
+                request = request.within(panel, steps)
+            values, cold = answer(fitted, schema, panel, request, levels=levels, name=model, dropped=self._dropped)
+            out = door.request_frame(request.frame, values, levels, schema, quantiles=quantiles, level=tuple(level))
+            return out.assign(**{COLD: cold}) if cold.any() else out
         ahead = door.future_block(future, schema, panel, int(steps.max()), until=steps)
         forecast = fitted.forecast(panel, ahead, levels, model=model)
         return door.forecast_frame(
             forecast, panel, schema, quantiles=quantiles, level=tuple(level), dropped=self._dropped, steps=steps
         )
-
-    def _steps(self, panel: Panel, schema: door.Schema, horizon: int | None, until: Any) -> np.ndarray:
-        """Steps to forecast of each series. Shape [n]."""
-        if until is not None:
-            if horizon is not None:
-                raise ConfigError(f"horizon={horizon!r} and until={until!r} say the same thing twice. Fix: give one.")
-            label = pd.DataFrame({schema.columns.time: [until]})
-            blank = {name: [panel.ids[0][k]] for k, name in enumerate(schema.columns.id)}
-            _, _, step = door.places(label.assign(**blank), schema, panel.grid)
-            steps = step[0] - panel.last
-            if steps.max() < 1:
-                raise ConfigError(f"until={until!r} lies before the first step to forecast.")
-            return np.maximum(steps, 0)
-        steps = self.horizon if horizon is None else horizon
-        if steps < 1:
-            raise ConfigError(f"horizon must be at least 1 step, got {steps!r}.")
-        return np.full(panel.n_series, steps)
-
-    def _answer(
-        self,
-        request: Request,
-        panel: Panel,
-        limit: np.ndarray | None,
-        levels: tuple[float, ...],
-        quantiles: Sequence[float],
-        level: Sequence[float],
-        model: str | None,
-    ) -> pd.DataFrame:
-        """Forecast the rows of a request, those no further than `limit` [n] steps after their series' end."""
-        fitted, schema = self._fitted()
-        dropped = np.array([key in self._dropped and key not in panel.ids for key in request.keys], dtype=bool)
-        keep = ~dropped[request.series]
-        if limit is not None:
-            ends = dict(zip(panel.ids, (panel.last + limit).tolist(), strict=True))
-            end = np.array([ends.get(key, int((panel.last + limit).max())) for key in request.keys])
-            near = request.step <= end[request.series]
-            request, keep = request.take(near), keep[near]
-        values = np.full((len(request.step), 1 + len(levels)), np.nan)
-        cold = np.zeros(len(values), dtype=bool)
-        if keep.any():
-            values[keep], cold[keep] = answer(
-                fitted, schema, panel, request.take(keep), levels=levels, name=model, trained=fitted.task.panel
-            )
-        out = door.request_frame(request.frame, values, levels, schema, quantiles=quantiles, level=tuple(level))
-        return out.assign(**{COLD: cold}) if cold.any() else out
 
     def fitted_values(self, steps: int | None = None, *, model: str | None = None) -> pd.DataFrame:
         """One-step forecasts of the last rows the model was fitted on, to look for over-fitting.
@@ -312,7 +269,7 @@ class Forecaster:
             forecast = fitted.forecast(window.train, window.future, (), model=model)
             parts.append(scored_frame(forecast, window.train, window.truth, schema).drop(columns="cutoff"))
         if not parts:
-            raise DataError(f"no series has more than {count} rows. Fix: fewer steps.")
+            raise DataError("no series has more than one row, so nothing can be forecast from what came before.")
         order = [*schema.columns.id, schema.columns.time]
         return pd.concat(parts, ignore_index=True).sort_values(order, kind="stable", ignore_index=True)
 

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from automl.errors import DataError
+from automl.errors import ConfigError, DataError
 from forecasting import frame as door
 from forecasting.join import join
 from forecasting.panel import Block, Panel
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Collection
 
     from forecasting.frame import Schema
     from forecasting.model import ForecastModel
@@ -63,6 +64,34 @@ class Request:
         used, series = np.unique(self.series[rows], return_inverse=True)
         return Request(self.frame[rows], tuple(self.keys[i] for i in used), series, self.step[rows])
 
+    def within(self, panel: Panel, steps: np.ndarray) -> Request:
+        """Only rows at most `steps` [n] after the end of their series in a panel (strangers: after the last end)."""
+        ends = dict(zip(panel.ids, (panel.last + steps).tolist(), strict=True))
+        furthest = max(ends.values())
+        return self.take(self.step <= np.array([ends.get(key, furthest) for key in self.keys])[self.series])
+
+
+def steps_ahead(panel: Panel, schema: Schema, *, horizon: int | None, until: Any, usual: int) -> np.ndarray:
+    """Steps to forecast of each series: `horizon` (default `usual`), or as many as reach a time. Shape [n].
+
+    Raises
+    ------
+    ConfigError : both are given, or nothing lies ahead. DataError : `until` lies off the grid.
+    """
+    if until is None:
+        steps = usual if horizon is None else horizon
+        if steps < 1:
+            raise ConfigError(f"horizon must be at least 1 step, got {steps!r}.")
+        return np.full(panel.n_series, steps)
+    if horizon is not None:
+        raise ConfigError(f"horizon={horizon!r} and until={until!r} say the same thing twice. Fix: give one.")
+    row = {schema.columns.time: [until], **{name: [panel.ids[0][k]] for k, name in enumerate(schema.columns.id)}}
+    _, _, step = door.places(pd.DataFrame(row), schema, panel.grid)
+    steps = step[0] - panel.last
+    if steps.max() < 1:
+        raise ConfigError(f"until={until!r} lies before the first step to forecast.")
+    return np.maximum(steps, 0)
+
 
 def answer(
     model: ForecastModel,
@@ -72,7 +101,7 @@ def answer(
     *,
     levels: tuple[float, ...],
     name: str | None,
-    trained: Panel,
+    dropped: Collection[Key],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Forecast the rows of a request.
 
@@ -83,7 +112,8 @@ def answer(
 
     Parameters
     ----------
-    history : training rows and what came after. trained : training rows. levels : quantiles. name : model.
+    history : training rows and what came after. levels : quantiles. name : model. dropped : series left out in
+        training, which are answered by missing values unless `history` holds them.
 
     Returns
     -------
@@ -93,6 +123,16 @@ def answer(
     ------
     DataError : rows lie inside the training period; known covariates are not given for every step up to them.
     """
+    lost = np.array([key in dropped and key not in history.ids for key in request.keys], dtype=bool)
+    if lost.any():
+        keep = ~lost[request.series]
+        values, cold = np.full((len(keep), 1 + len(levels)), np.nan), np.zeros(len(keep), dtype=bool)
+        if keep.any():
+            values[keep], cold[keep] = answer(
+                model, schema, history, request.take(keep), levels=levels, name=name, dropped=()
+            )
+        return values, cold
+    trained = model.task.panel
     place = {key: i for i, key in enumerate(history.ids)}
     cold = np.array([key not in place for key in request.keys], dtype=bool)
     if cold.any():

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from automl.errors import DeadlineExceededError
+from forecasting.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,8 +60,8 @@ def over_slices(
         deadline.check(what)
     # the first slice runs alone: it compiles, or loads the compiled code, which would spoil the estimate of the pace
     run(*slices[0])
-    pace = _Pace(what, work, edges, deadline)
-    pace.begin()
+    pace = Pace(what, work, deadline, least=_LEAST_TIMED)
+    pace.begin(slices[0][1])
     if threads <= 1:
         for first, end in slices[1:]:
             pace.check()
@@ -72,10 +71,10 @@ def over_slices(
     with ThreadPoolExecutor(threads) as pool:
         futures = {pool.submit(run, first, end): (first, end) for first, end in slices[1:]}
         try:
-            for future in as_completed(futures):
+            for count, future in enumerate(as_completed(futures), 1):
                 future.result()
                 pace.done(*futures[future])
-                if len(futures) > pace.count:
+                if count < len(futures):
                     pace.check()
         except BaseException:
             for future in futures:
@@ -96,43 +95,3 @@ def cut(work: np.ndarray, pieces: int) -> np.ndarray:
     edges = np.unique(np.searchsorted(total, wanted * (1 - 1e-12)))
     edges[0], edges[-1] = 0, len(work)
     return np.unique(edges)
-
-
-class _Pace:
-    """Foresees from the slices done whether the rest can be done in time."""
-
-    def __init__(self, what: str, work: np.ndarray, edges: np.ndarray, deadline: Deadline | None) -> None:
-        self._what, self._deadline = what, deadline
-        self._total = np.concatenate([[0.0], np.cumsum(np.asarray(work, dtype=float) + 1e-9)])
-        self._left = float(self._total[-1] - self._total[edges[1]])
-        self._done = 0.0
-        self._series = int(edges[1])
-        self._start = 0.0
-        self.count = 0
-
-    def begin(self) -> None:
-        self._start = perf_counter()
-
-    def done(self, first: int, end: int) -> None:
-        amount = float(self._total[end] - self._total[first])
-        self._done += amount
-        self._left -= amount
-        self._series += end - first
-        self.count += 1
-
-    def check(self) -> None:
-        if self._deadline is None:
-            return
-        n = len(self._total) - 1
-        self._deadline.check(f"{self._what}: {self._series} of {n} series were done")
-        if self.count < _LEAST_TIMED:
-            return
-        seconds = perf_counter() - self._start
-        rest = seconds / self._done * self._left
-        left = self._deadline.left()
-        # the fewer were timed, the wider the doubt
-        if rest > left * (1 + 1 / self.count):
-            raise DeadlineExceededError(
-                f"{self._what} needs about {seconds + rest:.0f} s for {n} series, {max(left, 0):.0f} s left after "
-                f"{self._series}"
-            )

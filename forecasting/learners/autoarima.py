@@ -14,7 +14,6 @@ from forecasting.learners.batch import Batch, Model
 if TYPE_CHECKING:
     from forecasting.panel import Block, Future, Panel
 
-_LEAST_ROWS, _LEAST_SEASONS = 2_000, 10
 _LONGEST_SEASON = 24
 """Longer seasons are told by Fourier terms: their ARMA terms would remember thousands of steps."""
 
@@ -66,10 +65,6 @@ class AutoArima(Batch):
         if self.most_evaluations < 100:
             raise ConfigError(f"most_evaluations of {self.name} must be at least 100, got {self.most_evaluations!r}.")
 
-    def most_rows(self, season: int) -> int:
-        """Return 10 seasons, at least 2,000 rows."""
-        return max(_LEAST_ROWS, _LEAST_SEASONS * season)
-
     def _fit(self, panel: Panel, context: FitContext) -> Model:
         from forecasting.kernels import arima
         from forecasting.kernels.arima_fit import PARAMETERS
@@ -78,7 +73,7 @@ class AutoArima(Batch):
         n, season = panel.n_series, max(1, context.season)
         y, indptr, _ = panel.flat()
         harmonics = _harmonics(panel, season) if self.seasonal and season > _LONGEST_SEASON else 0
-        m, seasonal = (season, self.seasonal and season > 1) if season <= _LONGEST_SEASON else (1, False)
+        m, seasonal = self._period(season)
         usual, spread = self._usual(panel)
         design = self._design(panel, panel.known, panel.step_of_rows(), season, harmonics, usual, spread)
         limits = np.array(
@@ -107,7 +102,7 @@ class AutoArima(Batch):
 
         y, indptr, _ = panel.flat()
         season = self._season
-        m, seasonal = (season, self.seasonal and season > 1) if season <= _LONGEST_SEASON else (1, False)
+        m, seasonal = self._period(season)
         harmonics, usual, spread = int(model["harmonics"][0]), model["usual"][0], model["spread"][0]
         steps = (panel.last[:, None] + 1 + np.arange(future.horizon)).ravel()
         design = self._design(panel, panel.known, panel.step_of_rows(), season, harmonics, usual, spread)
@@ -118,6 +113,10 @@ class AutoArima(Batch):
             model["figures"], point, width,
         )  # fmt: skip
         return gaussian_channels(point, width, levels)
+
+    def _period(self, season: int) -> tuple[int, bool]:
+        """Steps of the seasonal terms, and whether there are any."""
+        return (season, self.seasonal and season > 1) if season <= _LONGEST_SEASON else (1, False)
 
     # -- regressors ---------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from automl.candidates import Registry
 from automl.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from automl.trial import State
     from forecasting.panel import Forecast, Future, Panel
 
@@ -136,6 +138,19 @@ def gaussian_channels(point: np.ndarray, spread: np.ndarray, quantiles: tuple[fl
     """
     channels = [point, *(point + spread * ndtri(q) for q in quantiles)]
     return np.stack(channels, axis=2)
+
+
+def check_choices(learner: Learner, options: Mapping[str, Sequence[object]]) -> None:
+    """Check settings that are one of a few values, by name.
+
+    Raises
+    ------
+    ConfigError : one is none of them.
+    """
+    for name, known in options.items():
+        value = getattr(learner, name)
+        if value not in known:
+            raise ConfigError(f"{name} of {learner.name} must be one of {tuple(known)}, got {value!r}.")
 
 
 def check_quantiles(quantiles: tuple[float, ...]) -> tuple[float, ...]:

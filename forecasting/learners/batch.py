@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from forecasting.learners.base import FitContext, NewHistory, Unseen, check_quantiles, gaussian_channels
-from forecasting.learners.local import BAND, LEAST_ROWS, last_season
+from forecasting.learners.local import LEAST_ROWS, bands, last_season
 from forecasting.panel import Forecast
 
 if TYPE_CHECKING:
     from automl.trial import State
     from forecasting.panel import Future, Key, Panel
+
+_MOST_ROWS, _MOST_SEASONS = 2_000, 10
 
 Model = dict[str, np.ndarray]
 """Fitted parameters: name -> array whose first axis is the series. `reason` [n] int64 is always among them."""
@@ -50,10 +52,9 @@ class Batch(ABC):
 
     # -- for subclasses -----------------------------------------------------------------------------------------------
 
-    @abstractmethod
     def most_rows(self, season: int) -> int:
-        """How many of the latest rows of a series are used."""
-        ...
+        """How many of the latest rows of a series are used: 10 seasons, at least 2,000."""
+        return max(_MOST_ROWS, _MOST_SEASONS * season)
 
     @abstractmethod
     def _fit(self, panel: Panel, context: FitContext) -> Model:
@@ -164,11 +165,7 @@ def _rows(model: Model, at: np.ndarray) -> Model:
 
 def within_band(channels: np.ndarray, panel: Panel) -> np.ndarray:
     """Channels [n, h, 1 + q] with the quantiles held inside each series' band; all NaN where the point leaves it."""
-    low = np.minimum.reduceat(panel.y, panel.indptr[:-1])
-    high = np.maximum.reduceat(panel.y, panel.indptr[:-1])
-    # a hair of width for constant series, whose forecast is the constant up to rounding
-    reach = np.maximum(BAND * (high - low), 1e-6 * np.maximum(np.abs(low), np.abs(high)))
-    low, high = (low - reach)[:, None], (high + reach)[:, None]
+    low, high = (side[:, None] for side in bands(panel.y, panel.indptr))
     point = channels[:, :, 0]
     sane = (np.isfinite(point) & (point >= low) & (point <= high)).all(axis=1)
     held = np.clip(channels, low[:, :, None], high[:, :, None])

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from scipy.special import ndtri
 
-from automl.errors import ConfigError
+from forecasting.learners.base import check_choices
 from forecasting.learners.batch import Batch, Model
 
 if TYPE_CHECKING:
     from forecasting.learners.base import FitContext
     from forecasting.panel import Future, Panel
 
-_LEAST_ROWS, _LEAST_SEASONS = 2_000, 10
 _LONGEST_SEASON = 366
 _PATHS = 1_000
 _ERRORS = {"A": 0, "M": 1}
@@ -64,14 +63,11 @@ class ExponentialSmoothing(Batch):
             "damped": ("auto", True, False),
             "season": ("auto", "none", "add", "mul"),
         }
-        for name, known in options.items():
-            value = getattr(self, name)
-            if value not in known:
-                raise ConfigError(f"{name} of {self.name} must be one of {known}, got {value!r}.")
+        check_choices(self, options)
 
     def most_rows(self, season: int) -> int:
-        """Return 10 seasons, at least 2,000 rows."""
-        return max(_LEAST_ROWS, _LEAST_SEASONS * season) if season <= _LONGEST_SEASON else _LEAST_ROWS
+        """How many of the latest rows are used; a season beyond 366 steps is none."""
+        return super().most_rows(season if season <= _LONGEST_SEASON else 1)
 
     def forms(self) -> np.ndarray:
         """Codes of error, trend and season that the settings allow, simplest first. Shape [n, 3] int64.

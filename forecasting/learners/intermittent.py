@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from forecasting.learners.base import FitContext
     from forecasting.panel import Future, Panel
 
-_LEAST_ROWS, _LEAST_SEASONS = 2_000, 10
 _METHODS = {"classic": 0, "sba": 1, "optimized": 2, "TSB": 3, "ADIDA": 4, "IMAPA": 5}
 
 
@@ -28,10 +27,6 @@ class Intermittent(Batch, ABC):
     """
 
     reasons: ClassVar[dict[int, str]] = {**Batch.reasons, INADMISSIBLE: "negative values are no demand"}
-
-    def most_rows(self, season: int) -> int:
-        """Return 10 seasons, at least 2,000 rows."""
-        return max(_LEAST_ROWS, _LEAST_SEASONS * season)
 
     def _method(self) -> tuple[int, float]:
         """Code of the method in the kernel, and the smoothing parameter (0 = the best)."""

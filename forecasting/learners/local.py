@@ -8,19 +8,18 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from automl.errors import DeadlineExceededError, LearnerError
+from automl.errors import LearnerError
 from forecasting.learners.base import FitContext, NewHistory, Unseen, check_quantiles, gaussian_channels
+from forecasting.pace import Pace
 from forecasting.panel import Forecast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from automl.budget import Deadline
     from automl.trial import State
     from forecasting.panel import Block, Future, Key, Panel
     from forecasting.timegrid import TimeGrid
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 Model = dict[str, Any]
 """A fitted series: JSON values only."""
 
+_LEAST_TIMED = 3
 LEAST_ROWS = 4
 """A series with fewer rows is not modelled but falls back."""
 
@@ -62,9 +62,15 @@ def band(history: np.ndarray) -> tuple[float, float]:
     >>> band(np.array([10.0, 20.0]))
     (-20.0, 50.0)
     """
-    low, high = float(history.min()), float(history.max())
+    low, high = bands(history, np.array([0, len(history)]))
+    return float(low[0]), float(high[0])
+
+
+def bands(y: np.ndarray, indptr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest forecast that is believed of each series of a flat array. Shapes [n]."""
+    low, high = np.minimum.reduceat(y, indptr[:-1]), np.maximum.reduceat(y, indptr[:-1])
     # a hair of width for constant series, whose forecast is the constant up to rounding
-    reach = max(BAND * (high - low), 1e-6 * max(abs(low), abs(high)))
+    reach = np.maximum(BAND * (high - low), 1e-6 * np.maximum(np.abs(low), np.abs(high)))
     return low - reach, high + reach
 
 
@@ -169,7 +175,7 @@ class Local(ABC):
         self._models, self._failed = {}, {}
         self._prepare(panel)
         recent = panel.tail(self.most_rows(self._season))
-        pace = _Pace(self.name, recent.lengths, context.deadline)
+        pace = Pace(f"fitting {self.name}", recent.lengths + 1, context.deadline, least=_LEAST_TIMED)
         with _quiet():
             for i, history in enumerate(_histories(recent)):
                 model, reason = self._try(history, context.horizon)
@@ -177,7 +183,10 @@ class Local(ABC):
                     self._failed[panel.ids[i]] = reason
                 else:
                     self._models[panel.ids[i]] = model
-                pace.after(i)
+                # the first one loads libraries
+                pace.begin(1) if i == 0 else pace.done(i, i + 1)
+                if i + 1 < panel.n_series:
+                    pace.check()
         return self
 
     def forecast(self, panel: Panel, future: Future, quantiles: tuple[float, ...]) -> Forecast:
@@ -253,34 +262,6 @@ class Local(ABC):
         if not (sane(channels[:, 0], history.y) and np.isfinite(channels).all()):
             return None
         return np.clip(channels, *band(history.y))
-
-
-class _Pace:
-    """Foresees from the first series whether the rest can be done in time; a longer series counts for more."""
-
-    def __init__(self, name: str, lengths: np.ndarray, deadline: Deadline) -> None:
-        self._name, self._deadline = name, deadline
-        self._work = np.cumsum(lengths.astype(float) + 1)
-        self._start = 0.0
-
-    def after(self, i: int) -> None:
-        """Check after series i; the first one loads libraries and is not counted."""
-        n = len(self._work)
-        if i == 0:
-            self._start = perf_counter()
-        if i + 1 < n:
-            self._deadline.check(f"fitting {self._name}: {i + 1} of {n} series were done")
-        if i < 3 or i + 1 == n:
-            return
-        pace = (perf_counter() - self._start) / (self._work[i] - self._work[0])
-        rest = pace * (self._work[-1] - self._work[i])
-        left = self._deadline.left()
-        # the fewer were timed, the wider the doubt
-        if rest > left * (1 + 1 / i):
-            total = pace * self._work[-1]
-            raise DeadlineExceededError(
-                f"{self._name} needs about {total:.0f} s for {n} series, {max(left, 0):.0f} s left after {i + 1}"
-            )
 
 
 def _histories(panel: Panel) -> Iterator[History]:

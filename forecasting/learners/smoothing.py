@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from automl.errors import ConfigError, LearnerError
-from forecasting.learners.base import gaussian_channels
+from automl.errors import LearnerError
+from forecasting.learners.base import check_choices, gaussian_channels
 from forecasting.learners.local import History, Local, Model, sane
 
 if TYPE_CHECKING:
@@ -174,10 +174,7 @@ class StatsmodelsETS(Local):
             "damped": ("auto", True, False),
             "season": ("auto", "none", "add", "mul"),
         }
-        for name, known in options.items():
-            value = getattr(self, name)
-            if value not in known:
-                raise ConfigError(f"{name} of {self.name} must be one of {known}, got {value!r}.")
+        check_choices(self, options)
 
     def most_rows(self, season: int) -> int:
         """Return 10 seasons, at least 2,000 rows."""

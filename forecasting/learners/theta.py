@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from automl.errors import ConfigError
-from forecasting.learners.base import FitContext, gaussian_channels
+from forecasting.learners.base import FitContext, check_choices, gaussian_channels
 from forecasting.learners.batch import Batch, Model
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
 _METHODS = ("standard", "optimized", "dynamic", "dynamic_optimized", "auto")
 _DECOMPOSITIONS = ("none", "additive", "multiplicative", "auto")
-_LEAST_ROWS, _LEAST_SEASONS = 2_000, 10
 
 
 @dataclass(kw_only=True)
@@ -48,13 +46,7 @@ class Theta(Batch):
     name: ClassVar[str] = "Theta"
 
     def __post_init__(self) -> None:
-        for name, known in (("method", _METHODS), ("decomposition", _DECOMPOSITIONS)):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name} of Theta must be one of {known}, got {getattr(self, name)!r}.")
-
-    def most_rows(self, season: int) -> int:
-        """Return 10 seasons, at least 2,000 rows."""
-        return max(_LEAST_ROWS, _LEAST_SEASONS * season)
+        check_choices(self, {"method": _METHODS, "decomposition": _DECOMPOSITIONS})
 
     def _fit(self, panel: Panel, context: FitContext) -> Model:
         from forecasting.kernels import theta
