@@ -90,7 +90,7 @@ _SPACES: dict[str, dict[str, Dimension]] = {
 }
 _PER_SERIES_SECONDS = {
     "Croston": 0.001, "TSB": 0.001, "ADIDA": 0.001, "IMAPA": 0.001, "Theta": 0.002, "ExponentialSmoothing": 0.005,
-    "MSTL": 0.01,
+    "ComplexSmoothing": 0.003, "MSTL": 0.01,
     "AutoArima": 0.05, "Arimax": 0.1, "Prophet": 0.5, "StatsmodelsETS": 0.3, "PmdArima": 4.0,
 }  # fmt: skip
 _INTERMITTENT = 0.2
@@ -209,6 +209,7 @@ def _portfolio(panel: Panel, season: int, *, stationary: bool) -> list[Candidate
         of("GradientBoosting", {**direct, "base": "level"}, space=space["GradientBoosting"], cost=4),
         of("TCNForecaster", cost=30),
         local("Theta", method="optimized"),
+        local("ComplexSmoothing"),
         local("Prophet"),
         local("StatsmodelsETS"),
         local("PmdArima"),

@@ -34,8 +34,8 @@ ORDER = 7
 """Length of an order: p, q, P, Q, constant, d, D."""
 
 _KEPT = 6
-_STARTS = 7
-_LOOSE, _TIGHT = 0.01, 1e-3
+_STARTS, _SEARCHED = 7, 4
+_LOOSE, _TIGHT = 1e-3, 1e-3
 _MOST_MODELS = 94
 _BAND = 3.0
 
@@ -65,12 +65,10 @@ def _try(w, n, order, m, regressors, start, top_value, top_order, top_u, visited
     k = regressors + order[4]
     value = HUGE
     for number in range(2):
-        # from the neighbour; from white noise if that ended where it must not
+        # from the neighbour and from white noise: either may end at a lower peak, or where it must not
         tried_u = room.vectors[TRIED, :PARAMETERS]
         tried_u[:] = start
         if number == 1:
-            if value < HUGE:
-                break
             tried_u[:] = 0.0
         tried = fit_order(w[:n], tried_u, order, m, k, _LOOSE, 40, room, where)
         if tried < value and credible(tried_u):
@@ -207,7 +205,7 @@ def _refine(w, n, order, m, k, best, picky, room, where, u):
     """
     value = HUGE
     held = best.copy()
-    for number in range(_STARTS):
+    for number in range(_SEARCHED if picky else _STARTS):
         _starts(number, held, u)
         tried = fit_order(w[:n], u, order, m, k, _TIGHT, 40, room, where)
         if tried < value and (not picky or credible(u)):

@@ -23,8 +23,8 @@ ROOT = 1.01
 """In a search roots of all polynomials lie beyond this (of seasonal ones: beyond its m-th power): R's auto.arima
 refuses models with nearer ones, here no point of the search has them."""
 
-EDGE = 3.0
-"""Estimates with a larger unconstrained parameter lie at the bound (partial autocorrelations above 0.995)."""
+EDGE = 2.5
+"""Estimates with a larger unconstrained parameter lie at the bound (partial autocorrelations above 0.987)."""
 
 _STEP = 1e-5
 _LOG_2_PI = math.log(2 * math.pi)
@@ -249,12 +249,12 @@ def _update(inverse, old, new, before, after, where, count, work):
 
 @kernel
 def credible(u):
-    """Whether no plain moving average lies at the bound of the region.
+    """Whether neither the plain moving average nor the plain autoregression lies at the bound of the region.
 
-    In short series the likelihood piles up there though the root is none (Shephard & Harvey 1990), as after a
-    difference too many.
+    In short series the likelihood of a moving average piles up there though the root is none (Shephard & Harvey 1990),
+    as after a difference too many; an autoregression there asks for one more difference than the tests took.
     """
     largest = 0.0
-    for i in range(MOST_ORDER):
-        largest = max(largest, abs(u[MOST_ORDER + i]))
+    for i in range(2 * MOST_ORDER):
+        largest = max(largest, abs(u[i]))
     return largest <= EDGE

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forecasting.kernels.compiled import kernel
+from forecasting.kernels.compiled import kernel, part
 
 _HUGE = 1e300
 _FIRST, _REFLECT, _EXPAND, _OUTSIDE, _INSIDE, _SHRINK = 0, 1, 2, 3, 4, 5
@@ -57,6 +57,13 @@ def new_simplex(n):
     )
 
 
+@part
+def _copy(source, target):
+    """Copy n numbers one by one: numba compiles a slice that takes an array's values far more slowly."""
+    for j in range(len(target)):
+        target[j] = source[j]
+
+
 @kernel
 def begin(s, start, steps, lower, upper):
     """Place the first simplex: `start` [n] and one vertex a parameter, `steps` [n] away (inwards at a bound)."""
@@ -71,7 +78,7 @@ def begin(s, start, steps, lower, upper):
             s.points[i, j] = moved if lower[j] <= moved <= upper[j] else s.points[i, j] - steps[j]
             s.points[i, j] = min(max(s.points[i, j], lower[j]), upper[j])
     s.at[0], s.at[1], s.at[2] = _FIRST, 0, 0
-    s.trial[:] = s.points[0]
+    _copy(s.points[0], s.trial)
 
 
 @kernel
@@ -99,10 +106,10 @@ def tell(s, value):
     if phase == _FIRST or phase == _SHRINK:  # noqa: PLR1714, SIM109 - numba compares integers faster one by one
         i = s.at[1]
         s.values[i] = value
-        s.points[i, :] = s.trial
+        _copy(s.trial, s.points[i])
         if i < n:
             s.at[1] = i + 1
-            s.trial[:] = s.points[i + 1]
+            _copy(s.points[i + 1], s.trial)
         else:
             _next(s)
         return
@@ -111,7 +118,7 @@ def tell(s, value):
             _accept(s, value)
             return
         s.memo[0] = value
-        s.reflected[:] = s.trial
+        _copy(s.trial, s.reflected)
         if value < s.values[0]:
             factor, s.at[0] = (1 + 2 / n if n > 1 else 2.0), _EXPAND
         else:
@@ -123,7 +130,7 @@ def tell(s, value):
         return
     if phase == _EXPAND:
         if value >= s.memo[0]:
-            s.trial[:] = s.reflected
+            _copy(s.reflected, s.trial)
             value = s.memo[0]
         _accept(s, value)
         return
@@ -135,13 +142,13 @@ def tell(s, value):
         for j in range(n):
             s.points[i, j] = s.points[0, j] + shrink * (s.points[i, j] - s.points[0, j])
     s.at[0], s.at[1] = _SHRINK, 1
-    s.trial[:] = s.points[1]
+    _copy(s.points[1], s.trial)
 
 
 @kernel
 def _accept(s, value):
     n = len(s.trial)
-    s.points[n, :] = s.trial
+    _copy(s.trial, s.points[n])
     s.values[n] = value
     _next(s)
 

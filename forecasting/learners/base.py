@@ -86,6 +86,7 @@ LEARNERS = Registry(
         "SeasonalWindowAverage": "forecasting.learners.naive:SeasonalWindowAverage",
         "ExponentialSmoothing": "forecasting.learners.ets:ExponentialSmoothing",
         "Theta": "forecasting.learners.theta:Theta",
+        "ComplexSmoothing": "forecasting.learners.ces:ComplexSmoothing",
         "Croston": "forecasting.learners.intermittent:Croston",
         "TSB": "forecasting.learners.intermittent:TSB",
         "ADIDA": "forecasting.learners.intermittent:ADIDA",
@@ -110,6 +111,7 @@ LEARNERS = Registry(
     },
     aliases={
         "ETS": "ExponentialSmoothing",
+        "CES": "ComplexSmoothing",
         "ExtraTrees": "ExtremeRandomTrees",
         "XGBoostRegressor": "XGBoost",
         "ForecastTCN": "TCNForecaster",

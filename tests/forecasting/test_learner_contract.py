@@ -29,7 +29,7 @@ SMALL = {
 }
 PER_SERIES = {
     "Naive", "SeasonalNaive", "Average", "SeasonalAverage", "SeasonalWindowAverage",
-    "ExponentialSmoothing", "Theta", "Croston", "TSB", "ADIDA",
+    "ExponentialSmoothing", "Theta", "ComplexSmoothing", "Croston", "TSB", "ADIDA",
     "IMAPA", "MSTL", "AutoArima", "Arimax", "StatsmodelsETS", "PmdArima", "Prophet",
 }  # fmt: skip
 OPTIONAL = {"torch", "xgboost"}

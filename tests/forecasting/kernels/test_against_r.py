@@ -26,6 +26,8 @@ EVERY = {"ets": 5, "arima": 10, "theta": 2}
 
 # a few series say less: one of them may cost 2 % of the mean
 LOOSE, TIGHT = 1.04, 1.01
+CHANCE = {"arima": 1.02, "ets": TIGHT, "theta": TIGHT}
+"""Bound in one set: where a third of the orders differ, the ratio of two means has a standard error near 1 %."""
 each_method = pytest.mark.parametrize("method", sorted(CLASSES))
 each_set = pytest.mark.parametrize("name", sorted(DATASETS))
 each_shipped = pytest.mark.parametrize("name", sorted(shipped()))
@@ -90,9 +92,16 @@ def test_as_accurate_as_r_on_some_series(method, name):
 @each_set
 def test_as_accurate_as_r(method, name):
     ours, theirs, inside, covered = _accuracy(method, name)
-    assert ours <= TIGHT * theirs
+    assert ours <= CHANCE[method] * theirs
     if method != "theta":
         assert inside >= min(covered, 0.8) - 0.05
+
+
+@pytest.mark.long
+@each_method
+def test_as_accurate_as_r_on_all_sets(method):
+    ours, theirs = np.sum([_accuracy(method, name)[:2] for name in sorted(DATASETS)], axis=0)
+    assert ours <= TIGHT * theirs
 
 
 @pytest.mark.parametrize("method", ["arima", "ets"])
