@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SETS = ("tourism_quarterly", "m3_monthly", "tourism_monthly")
-PEER_SERIES = {"ets": 60, "arima": 30, "theta": 300}
+PEER_SERIES = {"ets": 60, "arima": 30, "theta": 300, "ces": 60}
 SAME = {"theta": {"method": "dynamic_optimized"}}
 """What statsforecast's method does, where ours does less by default."""
 
@@ -84,7 +84,7 @@ def speed(options: argparse.Namespace) -> Iterator[Row]:
 
     peers = available(options.peers)
     print(f"peers found: {', '.join(peers) or 'none'}", file=sys.stderr)
-    for method in written(("ets", "theta", "arima")):
+    for method in written(("ets", "theta", "ces", "arima")):
         for name in SETS:
             task = real(name, SERIES // min(PEER_SERIES[method], SERIES))
             if task is None:
@@ -118,7 +118,7 @@ def speed(options: argparse.Namespace) -> Iterator[Row]:
 
 def scale(options: argparse.Namespace) -> Iterator[Row]:
     """Seconds a series and memory for many series, each in a fresh process."""
-    for name in written(("ets", "theta", "arima")):
+    for name in written(("ets", "theta", "ces", "arima")):
         pace = 0.0
         for size in sorted(options.sizes):
             if pace * size > options.most_seconds:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HERE = Path(__file__).parent
-METHODS = {"statsforecast": ("ets", "theta", "arima"), "pmdarima": ("arima",), "R": ("ets", "theta", "arima")}
+METHODS = {"statsforecast": ("ets", "theta", "arima", "ces"), "pmdarima": ("arima",), "R": ("ets", "theta", "arima")}
 """What each peer can do."""
 
 # every process of a peer is one core's worth of work

@@ -1,4 +1,4 @@
-"""statsforecast on many series: AutoETS, AutoARIMA and DynamicOptimizedTheta with their defaults (see work.py)."""
+"""statsforecast on many series: its automatic models and the dynamic optimised Theta with defaults (see work.py)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import statsforecast
 from statsforecast import StatsForecast
-from statsforecast.models import AutoARIMA, AutoETS, DynamicOptimizedTheta
+from statsforecast.models import AutoARIMA, AutoCES, AutoETS, DynamicOptimizedTheta
 from work import main
 
-MODELS = {"ets": AutoETS, "arima": AutoARIMA, "theta": DynamicOptimizedTheta}
+MODELS = {"ets": AutoETS, "arima": AutoARIMA, "theta": DynamicOptimizedTheta, "ces": AutoCES}
 
 
 def ask(method: str, series: list[np.ndarray], horizon: int, season: int) -> np.ndarray:

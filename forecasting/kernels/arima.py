@@ -50,8 +50,12 @@ def _criterion(value, n, order, k):
 
 
 @kernel
-def _try(w, n, order, m, regressors, start, top_value, top_order, top_u, visited, room, where, u):
-    """Estimate a model of the search and keep it if it is among the best; returns its AICc."""
+def _try(w, n, order, m, regressors, start, thorough, top_value, top_order, top_u, visited, room, where, u):
+    """Estimate a model of the search and keep it if it is among the best; returns its AICc.
+
+    From a start and from white noise: either may end at a lower peak, or where it must not; unless `thorough`, from
+    white noise only if the start ended there.
+    """
     code = 0
     for i in range(5):
         code = code * 8 + order[i]
@@ -65,10 +69,11 @@ def _try(w, n, order, m, regressors, start, top_value, top_order, top_u, visited
     k = regressors + order[4]
     value = HUGE
     for number in range(2):
-        # from the neighbour and from white noise: either may end at a lower peak, or where it must not
         tried_u = room.vectors[TRIED, :PARAMETERS]
         tried_u[:] = start
         if number == 1:
+            if value < HUGE and not thorough:
+                break
             tried_u[:] = 0.0
         tried = fit_order(w[:n], tried_u, order, m, k, _LOOSE, 40, room, where)
         if tried < value and credible(tried_u):
@@ -134,8 +139,10 @@ def _search(w, n, m, regressors, limits, stepwise, top_value, top_order, top_u, 
                         for c in range(constant + 1):
                             order[0], order[1], order[2], order[3], order[4] = p, q, big_p, big_q, c
                             visited[0] = 0
+                            best = top_u[0] if top_value[0] < HUGE else zero
                             _try(
-                                w, n, order, m, regressors, zero, top_value, top_order, top_u, visited, room, where, u
+                                w, n, order, m, regressors, best, False, top_value, top_order, top_u, visited, room,
+                                where, u,
                             )  # fmt: skip
         return
     seasonal = m > 1
@@ -156,7 +163,7 @@ def _search(w, n, m, regressors, limits, stepwise, top_value, top_order, top_u, 
             order[2], order[3] = 0, 0
         for i in range(4):
             order[i] = min(order[i], limits[i])
-        _try(w, n, order, m, regressors, zero, top_value, top_order, top_u, visited, room, where, u)
+        _try(w, n, order, m, regressors, zero, False, top_value, top_order, top_u, visited, room, where, u)
     if top_value[0] >= HUGE:
         return
     best_order, best_u = order.copy(), zero.copy()
@@ -170,7 +177,10 @@ def _search(w, n, m, regressors, limits, stepwise, top_value, top_order, top_u, 
             _neighbour(number, best_order, order)
             if not _inside(order, limits):
                 continue
-            if _try(w, n, order, m, regressors, best_u, top_value, top_order, top_u, visited, room, where, u) < value:
+            found = _try(
+                w, n, order, m, regressors, best_u, True, top_value, top_order, top_u, visited, room, where, u
+            )  # fmt: skip
+            if found < value:
                 moved = True
                 break
 
@@ -224,9 +234,10 @@ def fit_series(
     Parameters
     ----------
     values, indptr : flat series. design : shape [rows, r], regressors. m : steps a season. seasonal : whether seasonal
-    terms may be used. limits : shape [6] int64: most p, q, P, Q, d, D. horizon : steps whose forecast must stay within
-    three ranges of the series. most : likelihoods computed at most. fixed : shape [7] int64, an order to estimate
-    instead of searching (fixed[0] < 0: search); its roots may lie anywhere outside the unit circle.
+    terms may be used. limits : shape [7] int64: most p, q, P, Q, d, D and the seasonal test. horizon : steps whose
+    forecast must stay within three ranges of the series. most : likelihoods computed at most. fixed : shape [7]
+    int64, an order to estimate instead of searching (fixed[0] < 0: search); its roots may lie anywhere outside the
+    unit circle.
     order : shape [n, 7] int64, written: p, q, P, Q, constant, d, D. u : shape [n, 14], written. beta : shape
     [n, r + 1], written: regression coefficients, the constant last. figures : shape [n, 5], written: scale, innovation
     standard deviation on that scale, log-likelihood, AICc, rejected choices. reason : shape [n] int64, written.
@@ -255,7 +266,7 @@ def fit_series(
         if fixed[0] >= 0:
             d, big_d = fixed[5], fixed[6]
         else:
-            big_d = seasonal_differences(y, m, limits[5]) if seasonal else 0
+            big_d = seasonal_differences(y, m, limits[5], limits[6]) if seasonal else 0
             d = 0
             if len(y) > m * big_d + 3:
                 d = differences(y[m:] - y[:-m] if big_d else y, limits[4])

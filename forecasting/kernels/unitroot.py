@@ -1,9 +1,12 @@
-"""How often to difference a series: KPSS for the level, seasonal strength for the season."""
+"""How often to difference a series: KPSS for the level, seasonal strength or the OCSB test for the season."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from forecasting.kernels.arma import solve
 from forecasting.kernels.compiled import kernel
 from forecasting.kernels.stl import strength
 
@@ -12,6 +15,11 @@ KPSS_5 = 0.463
 
 STRONG = 0.64
 """Seasonal strength from which a seasonal difference is taken (Wang, Smith & Hyndman 2006; R's forecast package)."""
+
+STRENGTH, OCSB = 0, 1
+"""Seasonal tests."""
+
+_MOST_LAGS = 3
 
 
 @kernel
@@ -57,8 +65,65 @@ def differences(x, most):
 
 
 @kernel
-def seasonal_differences(x, m, most):
-    """Whether a seasonal difference is due, 0 or 1."""
+def ocsb(x, m, lags, first):
+    """Test of Osborn, Chui, Smith & Birchenhall (1988) that x [n] has a seasonal unit root; t statistic and AIC.
+
+    The doubly differenced series is regressed on its own lags, on the seasonal difference of the step before and on the
+    first difference of a season before, both filtered by the lags' autoregression; the last one's t is the statistic.
+
+    Parameters
+    ----------
+    m : steps a season. lags : autoregressive lags. first : first row used, >= m + 1 + lags; of lags to be compared by
+    AIC the same.
+    """
+    rows, k = len(x) - first, lags + 2
+    cross, work = np.zeros((k + 1, k + 1)), np.zeros((k + 1, k + 1))
+    beta, column, phi = np.zeros(k), np.zeros(k + 1), np.zeros(lags + 1)
+    for stage in range(2):
+        # the autoregression first: it filters the other two columns
+        cross[:, :] = 0.0
+        for t in range(first, len(x)):
+            for lag in range(lags + 1):
+                s = t - lag
+                column[lag] = x[s] - x[s - 1] - x[s - m] + x[s - m - 1]
+            column[k - 1] = x[t - 1] - x[t - 1 - m]
+            column[k] = x[t - m] - x[t - m - 1]
+            for lag in range(1, lags + 1):
+                column[k - 1] -= phi[lag] * (x[t - 1 - lag] - x[t - 1 - lag - m])
+                column[k] -= phi[lag] * (x[t - m - lag] - x[t - m - lag - 1])
+            for i in range(k + 1):
+                for j in range(i + 1):
+                    cross[i, j] += column[i] * column[j]
+        if stage == 0:
+            solve(cross, lags, beta, work)
+            for lag in range(lags):
+                phi[lag + 1] = beta[lag]
+    without = solve(cross, k - 1, beta, work)
+    rest = solve(cross, k, beta, work)
+    if not rest > 1e-12 * cross[0, 0]:
+        return 0.0, -math.inf
+    gain = max(without - rest, 0.0) * (rows - k) / rest
+    return math.copysign(math.sqrt(gain), beta[k - 1]), rows * math.log(rest / rows) + 2 * k
+
+
+@kernel
+def ocsb_critical(m):
+    """5 % critical value for seasons of m steps: the smooth curve through simulated values that R's forecast uses."""
+    log_m = math.log(m) - 0.7656451
+    return -0.2937411 * math.exp(-0.2850853 * log_m - 0.05983644 * log_m**2) - 1.652202
+
+
+@kernel
+def seasonal_differences(x, m, most, test):
+    """Whether a seasonal difference is due, 0 or 1, by `STRENGTH` or by `OCSB` with the lags 0..3 that AIC takes."""
     if most < 1 or m < 2 or len(x) < 2 * m + 3 or is_constant(x):
         return 0
-    return 1 if strength(x, m) > STRONG else 0
+    if test == STRENGTH:
+        return 1 if strength(x, m) > STRONG else 0
+    most_lags = min(_MOST_LAGS, max(0, (len(x) - m - 6) // 3))
+    best, statistic = math.inf, 0.0
+    for lags in range(most_lags + 1):
+        t, aic = ocsb(x, m, lags, m + 1 + most_lags)
+        if aic < best:
+            best, statistic = aic, t
+    return 1 if statistic > ocsb_critical(m) else 0

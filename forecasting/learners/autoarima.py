@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from automl.errors import ConfigError
-from forecasting.learners.base import FitContext, gaussian_channels
+from forecasting.learners.base import FitContext, check_choices, gaussian_channels
 from forecasting.learners.batch import Batch, Model
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ _LONGEST_SEASON = 24
 """Longer seasons are told by Fourier terms: their ARMA terms would remember thousands of steps."""
 
 _MOST = {"max_p": 5, "max_q": 5, "max_seasonal_p": 2, "max_seasonal_q": 2, "max_d": 2, "max_seasonal_d": 1}
+_SEASONAL_TESTS = {"strength": 0, "ocsb": 1}
+"""Name -> number in `unitroot`."""
+
 _HARMONICS = (0, 1, 2, 3, 4, 6, 8, 10)
 
 
@@ -25,13 +28,14 @@ _HARMONICS = (0, 1, 2, 3, 4, 6, 8, 10)
 class AutoArima(Batch):
     """Seasonal ARIMA with orders chosen by AICc (Hyndman & Khandakar 2008), exact maximum likelihood.
 
-    Differences by KPSS tests, a seasonal one where the season's strength exceeds 0.64. Seasons of more than 24 steps
-    enter as Fourier terms, as many pairs as AICc takes. A choice whose forecast leaves the band of 3 ranges is
-    rejected for the next best (`rejected` counts them).
+    Differences by KPSS tests, a seasonal one where the season's strength exceeds 0.64 or by the OCSB test. Seasons of
+    more than 24 steps enter as Fourier terms, as many pairs as AICc takes. A choice whose forecast leaves the band of
+    3 ranges is rejected for the next best (`rejected` counts them).
 
     Parameters
     ----------
     max_p, max_q, max_seasonal_p, max_seasonal_q : most terms. max_d, max_seasonal_d : most differences.
+    seasonal_test : "strength" or "ocsb".
     stepwise : search by neighbours; False = all orders of at most 5 terms. seasonal : whether seasonal terms are used.
     most_evaluations : likelihoods computed for one series, at most: its cap, the same on every machine.
 
@@ -51,6 +55,7 @@ class AutoArima(Batch):
     max_seasonal_q: int = 2
     max_d: int = 2
     max_seasonal_d: int = 1
+    seasonal_test: str = "strength"
     stepwise: bool = True
     seasonal: bool = True
     most_evaluations: int = 20_000
@@ -58,6 +63,7 @@ class AutoArima(Batch):
     name: ClassVar[str] = "AutoArima"
 
     def __post_init__(self) -> None:
+        check_choices(self, {"seasonal_test": tuple(_SEASONAL_TESTS)})
         for name, most in _MOST.items():
             value = getattr(self, name)
             if not (isinstance(value, int) and 0 <= value <= most):
@@ -76,10 +82,8 @@ class AutoArima(Batch):
         m, seasonal = self._period(season)
         usual, spread = self._usual(panel)
         design = self._design(panel, panel.known, panel.step_of_rows(), season, harmonics, usual, spread)
-        limits = np.array(
-            [self.max_p, self.max_q, self.max_seasonal_p, self.max_seasonal_q, self.max_d, self.max_seasonal_d],
-            dtype=np.int64,
-        )
+        test = _SEASONAL_TESTS[self.seasonal_test]
+        limits = np.array([*(getattr(self, name) for name in _MOST), test], dtype=np.int64)
         fixed = np.full(arima.ORDER, -1, dtype=np.int64)
         order, u = np.zeros((n, arima.ORDER), dtype=np.int64), np.zeros((n, PARAMETERS))
         beta, figures, reason = np.zeros((n, design.shape[1] + 1)), np.zeros((n, 5)), np.zeros(n, dtype=np.int64)

@@ -5,15 +5,17 @@ import warnings
 import numpy as np
 import pytest
 
+from automl.errors import ConfigError
 from forecasting.kernels import arima, arma
 from forecasting.kernels.arima_fit import PARAMETERS, ROOT, new_room
 from forecasting.kernels.arima_project import difference, integrating
 from forecasting.kernels.stl import stl, strength, trend_window
-from forecasting.kernels.unitroot import differences, kpss, seasonal_differences
+from forecasting.kernels.unitroot import OCSB, STRENGTH, differences, kpss, ocsb, ocsb_critical, seasonal_differences
 from forecasting.learners.autoarima import Arimax, AutoArima, fourier
 from forecasting.learners.base import FitContext
 from forecasting.panel import Block, Future, Panel
 from forecasting.timegrid import TimeGrid
+from tests.forecasting.kernels.fixtures import shipped
 
 
 def simulated(seed, n=120, season=12):
@@ -32,7 +34,7 @@ def fixed(y, order, m, horizon=4):
     design = np.empty((len(y), 0))
     chosen, u = np.zeros((1, arima.ORDER), dtype=np.int64), np.zeros((1, PARAMETERS))
     beta, figures, reason = np.zeros((1, 1)), np.zeros((1, 5)), np.zeros(1, dtype=np.int64)
-    limits = np.array([5, 5, 2, 2, 2, 1])
+    limits = np.array([5, 5, 2, 2, 2, 1, 0])
     arima.fit_series(
         np.asarray(y, dtype=float), np.array([0, len(y)]), design, 0, 1, m, True, m > 1, limits, horizon, 20_000,
         np.array(order), chosen, u, beta, figures, reason,
@@ -131,10 +133,53 @@ def test_unit_root_tests_agree_with_statsmodels():
         np.testing.assert_allclose(trend, want.trend, atol=1e-10)
         detrended = want.seasonal + want.resid
         assert strength(y, 12) == pytest.approx(1 - want.resid.var() / detrended.var())
-    assert seasonal_differences(simulated(0), 12, 1) == 1
-    assert seasonal_differences(np.random.default_rng(0).standard_normal(120), 12, 1) == 0
+    assert seasonal_differences(simulated(0), 12, 1, STRENGTH) == 1
+    assert seasonal_differences(np.random.default_rng(0).standard_normal(120), 12, 1, STRENGTH) == 0
     walk = np.random.default_rng(2).standard_normal(200).cumsum()
     assert (differences(walk, 2), differences(walk.cumsum(), 2), differences(np.diff(walk), 2)) == (1, 2, 0)
+
+
+# ocsb.test(y) and ocsb.test(y, maxlag = 2) of R's forecast 8.20, and nsdiffs(y, test = "ocsb")
+OCSB_OF_R = {
+    "airline_passengers": (2.302909, 3.107701, 1),
+    "australian_wine": (-2.247933, -2.240067, 0),
+    "electrical_equipment": (-1.785779, -1.755574, 1),
+    "ausbeer": (-1.692978, -1.425414, 1),
+    "austres": (-4.831824, -2.268455, 0),
+    "woolyrnq": (-3.512326, -2.953892, 0),
+}
+
+
+@pytest.mark.parametrize("name", OCSB_OF_R)
+def test_ocsb_equals_that_of_r(name):
+    task = next(task for task in shipped().values() if name in task.ids)
+    y, m = task.train[task.ids.index(name)], task.season
+    without, with_two, due = OCSB_OF_R[name]
+    assert ocsb(y, m, 0, m + 1)[0] == pytest.approx(without, rel=1e-5)
+    assert ocsb(1e6 * y, m, 2, m + 3)[0] == pytest.approx(with_two, rel=1e-5)
+    assert ocsb_critical(m) == pytest.approx({12: -1.802963, 4: -1.8927}[m], rel=1e-5)
+    assert seasonal_differences(y, m, 1, OCSB) == due
+    assert seasonal_differences(y, m, 0, OCSB) == 0
+
+
+@pytest.mark.parametrize("name", ["ausbeer", "woolyrnq"])
+def test_the_seasonal_test_is_a_setting(name):
+    task = shipped()["quarterly"]
+    panel = Panel.from_arrays([task.train[task.ids.index(name)]], TimeGrid.steps())
+    context = FitContext(horizon=4, season=4)
+    taken = [
+        int(AutoArima(seasonal_test=test).fit(panel, context)._model["order"][0, 6]) for test in ("strength", "ocsb")
+    ]
+    assert taken == [1, OCSB_OF_R[name][2]]
+    with pytest.raises(ConfigError, match="seasonal_test"):
+        AutoArima(seasonal_test="ch")
+
+
+@pytest.mark.parametrize("n", [11, 12, 15, 40])
+def test_ocsb_copes_with_little_and_with_nothing(n):
+    y = np.tile([1.0, 2.0, 3.0, 4.0], 10)[:n]
+    assert seasonal_differences(y, 4, 1, OCSB) in (0, 1)
+    assert seasonal_differences(y + np.arange(n) % 7, 4, 1, OCSB) in (0, 1)
 
 
 def test_forecasts_and_their_variance_equal_those_of_statsmodels():
