@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence  # noqa: TC003 - job files are checked against these types
 from dataclasses import dataclass, field
+from typing import Literal
 
 from automl.budget import ExitCriteria
 from automl.errors import ConfigError
 from forecasting.timegrid import normalise_freq
 
 AGGREGATIONS = ("sum", "mean", "min", "max")
+KINDS = ("number", "category", "date")
 _FILLS = ("median", "mean", "most_frequent", "constant", "ffill")
 
 
@@ -89,6 +91,7 @@ class DataSettings:
         covariates are filled in model features: median, mean or most_frequent value of the series' training rows,
         constant (`fill_value`) or ffill; those not named: median for known ones, ffill for past ones.
     missing_flags : gaps of numeric covariates become features too (`price_WASNULL`).
+    kinds : how covariates are read where the user knows better than their type: number, category or date.
     weight : column of row weights >= 0. seed : of padding noise.
     """
 
@@ -101,6 +104,7 @@ class DataSettings:
     fill_value: float = 0.0
     fill_numbers: Mapping[str, str] = field(default_factory=dict)
     missing_flags: bool = False
+    kinds: Mapping[str, Literal["number", "category", "date"]] = field(default_factory=dict)
     weight: str | None = None
     seed: int = 0
 
@@ -112,6 +116,10 @@ class DataSettings:
         _one_of("fill_target", self.fill_target, ("ffill", "constant"))
         for column, way in self.fill_numbers.items():
             _one_of(f"fill_numbers[{column!r}]", way, _FILLS)
+        for column, kind in self.kinds.items():
+            _one_of(f"kinds[{column!r}]", kind, KINDS)
+            if column not in self.covariates.all:
+                raise ConfigError(f"kinds names {column!r}, which is no covariate. Covariates: {self.covariates.all}.")
         if self.aggregate and self.freq is None:
             raise ConfigError(f"aggregate={self.aggregate!r} needs freq: the period rows are put together over.")
 
@@ -208,9 +216,17 @@ class SearchSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything but the horizon: the data, the features, the search."""
+    """Everything but the horizon: the data, the features, the search, and what a forecast may be.
+
+    Parameters
+    ----------
+    quantiles : levels to be good at. integer : forecasts and quantiles are rounded to whole numbers.
+    non_negative : forecasts never lie below 0: True, False, or None = where no negative value was seen in a series.
+    """
 
     data: DataSettings = field(default_factory=DataSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
     quantiles: tuple[float, ...] = ()
+    integer: bool = False
+    non_negative: bool | None = None

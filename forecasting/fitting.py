@@ -113,6 +113,8 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
         seed=seed,
         threads=search.threads,
         stationary=stationary,
+        integer=settings.integer,
+        non_negative=settings.non_negative,
     )
     task = ForecastTask(panel, cuts, task_settings)
     truth = task.truth()

@@ -216,7 +216,7 @@ def prepare(frame: Any, settings: DataSettings, *, min_length: int, report: Repo
         names = _with_found_ids(data, names, settings, report)
     _check_roles(data, names, settings, report)
     cov = settings.covariates
-    kinds: tuple[tuple[str, Kind], ...] = tuple((c, kind_of(data[c])) for c in cov.all)
+    kinds: tuple[tuple[str, Kind], ...] = tuple((c, settings.kinds.get(c, kind_of(data[c]))) for c in cov.all)
     vocabulary = tuple(sorted((c, levels_of(data[c])) for c, kind in kinds if kind == "category"))
     numbers = {c for c, kind in kinds if kind == "number"}
     odd = [c for c in settings.fill_numbers if c not in numbers]

@@ -118,7 +118,7 @@ class ForecastModel:
         """
         trained = self.settings.horizon
         if future.horizon <= trained:
-            return self._block(panel, future, levels, model=model)
+            return self._rounded(self._block(panel, future, levels, model=model))
         blocks: list[np.ndarray] = []
         fed = 0.0
         fallback = np.zeros(panel.n_series, dtype=bool)
@@ -132,8 +132,20 @@ class ForecastModel:
             fallback |= part.fallback
             panel = panel.extended(part.point, ahead.known)
         values = np.concatenate(blocks, axis=1)
-        values[:, :, 1:] = np.maximum(np.sort(values[:, :, 1:], axis=2), floors(panel)[:, None, None])
-        return Forecast(values, levels, fallback)
+        values[:, :, 1:] = np.maximum(np.sort(values[:, :, 1:], axis=2), self._floors(panel)[:, None, None])
+        return self._rounded(Forecast(values, levels, fallback))
+
+    def _rounded(self, forecast: Forecast) -> Forecast:
+        """Whole numbers, where they are wanted; what is fed back as history is not rounded."""
+        if not self.settings.integer:
+            return forecast
+        return Forecast(np.rint(forecast.values), forecast.quantiles, forecast.fallback)
+
+    def _floors(self, panel: Panel) -> np.ndarray:
+        """Lowest forecast of each series: 0 or none, as the settings say. Shape [n]."""
+        if self.settings.non_negative is None:
+            return floors(panel)
+        return np.full(panel.n_series, 0.0 if self.settings.non_negative else -np.inf)
 
     def _block(self, panel: Panel, future: Future, levels: tuple[float, ...], *, model: str | None) -> Forecast:
         """Forecast no further than the trained horizon."""
@@ -171,7 +183,7 @@ class ForecastModel:
         return conformal.channels(forecast.point, scale, panel.ids), forecast.fallback
 
     def _finish(self, channels: np.ndarray, entry: Entry, panel: Panel, levels: tuple[float, ...]) -> np.ndarray:
-        floor = floors(panel)
+        floor = self._floors(panel)
         calibrated = stretch(channels, entry.factors, floor)
         calibrated[:, :, 0] = np.maximum(calibrated[:, :, 0], floor[:, None])
         out = at_levels(calibrated, self.settings.levels, levels) if levels else calibrated[:, :, :1]

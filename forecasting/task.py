@@ -45,6 +45,7 @@ class TaskSettings:
     ----------
     horizon, season : in steps. levels : quantile levels kept for every forecast. metric : the one pruned by.
     country : for holidays. holiday_window : days. seed, threads : of each fit. stationary : by vote of the series.
+    integer, non_negative : see `forecasting.config.Settings`.
     """
 
     horizon: int
@@ -58,6 +59,8 @@ class TaskSettings:
     seed: int = 0
     threads: int = 1
     stationary: bool = True
+    integer: bool = False
+    non_negative: bool | None = None
 
 
 class ForecastTask:

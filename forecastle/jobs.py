@@ -78,7 +78,21 @@ class JobForecasting:
     past_covariates: str | list[str] | None = None
     static_covariates: str | list[str] | None = None
     quantiles: list[float] | None = None
+    non_negative_forecasts: bool | None = None
     seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFeaturization:
+    """Block `featurization`: what the user knows about single columns."""
+
+    __pydantic_config__: ClassVar[dict] = _STRICT
+
+    mode: Literal["auto", "custom"] = "auto"
+    drop_columns: str | list[str] | None = None
+    column_name_and_types: dict[str, str] = field(default_factory=dict)
+    transformer_params: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    prediction_transform_type: Literal["Integer"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +125,7 @@ class Job:
     data: JobData = field(default_factory=JobData)
     limits: JobLimits = field(default_factory=JobLimits)
     forecasting: JobForecasting = field(default_factory=JobForecasting)
+    featurization: JobFeaturization = field(default_factory=JobFeaturization)
     training: JobTraining = field(default_factory=JobTraining)
 
     def covariates(self, columns: Sequence[str]) -> Covariates:
@@ -131,7 +146,8 @@ class Job:
                 )
             past = _names(f.features_unknown_at_forecast_time)
             names = self.roles(columns)
-            taken = {*names.id, names.time, names.target, self.data.weight_column_name, *past, *static}
+            dropped = _names(self.featurization.drop_columns)
+            taken = {*names.id, names.time, names.target, self.data.weight_column_name, *past, *static, *dropped}
             known = tuple(c for c in columns if c not in taken)
         return Covariates(known=known, past=past, static=static)
 
@@ -179,10 +195,18 @@ class Job:
 
         f, limits, training = self.forecasting, self.limits, self.training
         cores = limits.max_cores_per_trial
+        covariates = self.covariates(columns)
+        _check_dropped(_names(self.featurization.drop_columns), columns, covariates)
+        ways, constant = _imputers(self.featurization.transformer_params)
+        way = ways.pop(self.roles(columns).target, "ffill") if ways else "ffill"
         return Settings(
             data=DataSettings(
                 columns=self.columns(),
-                covariates=self.covariates(columns),
+                covariates=covariates,
+                fill_target=way,
+                fill_value=constant,
+                fill_numbers=ways,
+                kinds=_kinds(self.featurization.column_name_and_types),
                 freq=f.frequency,
                 aggregate=f.target_aggregate_function,
                 short_series=f.short_series_handling_config,
@@ -216,7 +240,61 @@ class Job:
                 verbosity={"not_set": "info", "critical": "error"}.get(self.log_verbosity, self.log_verbosity),
             ),
             quantiles=tuple(f.quantiles or ()),
+            integer=self.featurization.prediction_transform_type is not None,
+            non_negative=f.non_negative_forecasts,
         )
+
+
+def _check_dropped(dropped: Sequence[str], columns: Sequence[str], covariates: Covariates) -> None:
+    for name in dropped:
+        if name not in columns:
+            raise ConfigError(f"featurization.drop_columns names {name!r}, which the data does not have.")
+        if name in covariates.all:
+            raise ConfigError(f"featurization.drop_columns drops {name!r}, which another list uses. Fix: keep one.")
+
+
+def _imputers(params: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[dict[str, str], float]:
+    """How gaps of columns are filled, and the constant.
+
+    Examples
+    --------
+    >>> _imputers({"imputer": [{"fields": ["qty"], "parameters": {"strategy": "constant", "fill_value": 0}}]})
+    ({'qty': 'constant'}, 0.0)
+    """
+    ways: dict[str, str] = {}
+    constants: set[float] = set()
+    key = "featurization.transformer_params"
+    for name, entries in params.items():
+        if name.lower() != "imputer":
+            raise ConfigError(f"{key}.{name} is not supported for forecasting. Known: imputer.")
+        for entry in entries:
+            given = entry.get("parameters")
+            if set(entry) != {"fields", "parameters"} or not isinstance(given, dict) or "strategy" not in given:
+                raise ConfigError(
+                    f"{key}.imputer: each entry has fields and parameters with a strategy, got {entry!r}."
+                )
+            if given["strategy"] == "constant":
+                constants.add(float(given.get("fill_value", 0.0)))
+            ways |= dict.fromkeys(_names(entry["fields"]), str(given["strategy"]))
+    if len(constants) > 1:
+        raise ConfigError(f"{key}.imputer: one fill_value for all columns, got {sorted(constants)}.")
+    return ways, constants.pop() if constants else 0.0
+
+
+def _kinds(purposes: Mapping[str, str]) -> dict[str, Any]:
+    """Column purposes under our names.
+
+    Examples
+    --------
+    >>> _kinds({"store_size": "Categorical"})
+    {'store_size': 'category'}
+    """
+    ours = {"numeric": "number", "categorical": "category", "datetime": "date"}
+    for name, purpose in purposes.items():
+        if purpose.lower() not in ours:
+            key = f"featurization.column_name_and_types.{name}"
+            raise ConfigError(f"{key}: expected Numeric, Categorical or DateTime, got {purpose!r}.")
+    return {name: ours[purpose.lower()] for name, purpose in purposes.items()}
 
 
 _INFER, _ALL_CORES = -1, -1
@@ -289,7 +367,8 @@ def parse_job(raw: Any) -> Job:
 # -- old names, flat keys, parts we do not have ----------------------------------------------------------------------
 
 _BLOCKS: dict[str, type] = {
-    "data": JobData, "limits": JobLimits, "forecasting": JobForecasting, "training": JobTraining,
+    "data": JobData, "limits": JobLimits, "forecasting": JobForecasting, "featurization": JobFeaturization,
+    "training": JobTraining,
 }  # fmt: skip
 
 _ALIASES: dict[str, dict[str, str]] = {
@@ -347,13 +426,9 @@ _ABSENT: dict[str, dict[str, str]] = {
         "hierarchy_training_level": _LATER,
     },
     "featurization": {
-        "mode": "the features of a forecast are set by the block forecasting",
         "blocked_transformers": _NOT_FORECASTING,
-        "column_name_and_types": _LATER,
         "dataset_language": _NOT_FORECASTING,
-        "transformer_params": _LATER,
         "enable_dnn_featurization": _NOT_FORECASTING,
-        "drop_columns": "columns that no covariate list names are not used",
     },
     "training": {
         "enable_onnx_compatible_models": "forecasting models have no ONNX form",
@@ -369,7 +444,7 @@ _ABSENT: dict[str, dict[str, str]] = {
 }
 _HARMLESS: tuple[Any, ...] = (None, False, [], {})
 """Values that ask for nothing: a part we do not have may be switched off."""
-_AS_IT_IS = {"mode": ("auto",), "training_mode": ("auto", "non_distributed")}
+_AS_IT_IS = {"training_mode": ("auto", "non_distributed")}
 """Values of keys we do not have that say what happens anyway."""
 
 
@@ -383,7 +458,7 @@ def _normalise(raw: Mapping[Any, Any]) -> dict[str, Any]:
     for key, value in raw.items():
         name = {"forecasting_parameters": "forecasting"}.get(key, key)
         if name == "featurization" and (value is None or isinstance(value, str)):
-            blocks["featurization"]["mode"] = value
+            blocks["featurization"] |= {} if value is None else {"mode": value}
         elif name in blocks:
             if value is not None and not isinstance(value, dict):
                 raise ConfigError(f"{key}: expected a block of keys and values, got {_describe(value)}.")
@@ -466,6 +541,8 @@ def _in_words(kind: Any) -> str:
         return f"{', '.join(words[:-1])} or {words[-1]}"
     if get_origin(kind) is Literal:
         return " or ".join(repr(v) for v in get_args(kind))
+    if get_origin(kind) is dict:
+        return "a block of keys"
     if get_origin(kind) is list:
         return {str: "a list of texts", int: "a list of whole numbers", float: "a list of numbers"}[get_args(kind)[0]]
     words_of = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}

@@ -1,10 +1,13 @@
 """What a request for forecasts means: its rows, their order, origins, gaps, known values, strangers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from automl.errors import ConfigError, DataError
+from forecasting.config import Covariates
 from forecasting.forecaster import Forecaster
 from tests.forecasting.frames import monthly, quick
 
@@ -197,3 +200,30 @@ def test_fitted_values_stand_beside_the_truth(plain):
     assert np.abs(out["yhat"] - out["y"]).mean() < 2
     with pytest.raises(ConfigError, match="at least 1"):
         model.fitted_values(0)
+
+
+def test_whole_numbers_and_the_floor_are_settings():
+    frame = monthly()
+    frame["y"] = frame["y"].mean() - frame["y"]
+    settings = replace(quick(4), integer=True, non_negative=True, quantiles=(0.05, 0.95))
+    model = Forecaster(HORIZON, settings=settings).fit(frame)
+    free = Forecaster(HORIZON, settings=replace(settings, integer=False, non_negative=None)).fit(frame)
+    rows = later(frame, 2 * HORIZON)
+    ours, exact = (m.predict(rows).filter(like="yhat").to_numpy() for m in (model, free))
+    np.testing.assert_array_equal(ours, np.rint(ours))
+    assert (ours >= 0).all()
+    assert (exact < 0).any()
+    assert (np.diff(ours[:, 1:], axis=1) >= 0).all()
+    first = np.tile(np.arange(2 * HORIZON) < HORIZON, 3)
+    np.testing.assert_array_equal(ours[first], np.rint(np.maximum(exact[first], 0)))
+
+
+def test_a_number_can_be_read_as_a_category():
+    frame = monthly(extra=True)
+    frame["kind"] = frame.groupby("unique_id").cumcount() % 3
+    data = replace(quick(4).data, covariates=Covariates(known=["kind"]), kinds={"kind": "category"})
+    model = Forecaster(HORIZON, settings=replace(quick(4), data=data)).fit(frame)
+    assert model._schema.kinds == (("kind", "category"),)
+    assert dict(model._schema.vocabulary)["kind"] == ("0", "1", "2")
+    with pytest.raises(ConfigError, match=r"kinds\['kind'\] must be one of"):
+        replace(data, kinds={"kind": "text"})

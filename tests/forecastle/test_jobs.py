@@ -103,6 +103,58 @@ def test_an_empty_job_means_our_defaults(tmp_path):
     assert job.forecasting.forecast_horizon == 1
 
 
+def test_what_is_known_of_single_columns():
+    job = parse_job(
+        {
+            "data": {"target_column_name": "Quantity"},
+            "forecasting": {
+                "time_column_name": "WeekStarting", "time_series_id_column_names": ["Store", "Brand"],
+                "features_unknown_at_forecast_time": ["logQuantity"], "non_negative_forecasts": False,
+            },
+            "featurization": {
+                "mode": "custom", "drop_columns": ["Income"], "prediction_transform_type": "Integer",
+                "column_name_and_types": {"Advert": "Categorical"},
+                "transformer_params": {
+                    "imputer": [
+                        {"fields": ["Quantity"], "parameters": {"strategy": "constant", "fill_value": 0}},
+                        {"fields": "Price", "parameters": {"strategy": "ffill"}},
+                    ]
+                },
+            },
+        }
+    )  # fmt: skip
+    settings = job.settings(COLUMNS)
+    data = settings.data
+    assert (data.covariates.known, data.covariates.past) == (("Price", "Advert"), ("logQuantity",))
+    assert (data.fill_target, data.fill_value, data.fill_numbers) == ("constant", 0.0, {"Price": "ffill"})
+    assert data.kinds == {"Advert": "category"}
+    assert (settings.integer, settings.non_negative) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"drop_columns": "Prise"}, "drop_columns names 'Prise', which the data does not have"),
+        ({"drop_columns": "Price"}, "drop_columns drops 'Price', which another list uses"),
+        ({"column_name_and_types": {"Price": "Text"}}, r"types\.Price: expected Numeric, Categorical or DateTime"),
+        ({"column_name_and_types": {"Income": "Numeric"}}, "kinds names 'Income', which is no covariate"),
+        ({"column_name_and_types": ["Price"]}, r"column_name_and_types: expected a block of keys"),
+        ({"transformer_params": {"hash": []}}, r"transformer_params\.hash is not supported"),
+        ({"transformer_params": {"imputer": [{"fields": ["Price"]}]}}, "each entry has fields and parameters"),
+        (
+            {"transformer_params": {"imputer": [{"fields": ["y"], "parameters": {"strategy": "median"}}]}},
+            "fill_target must be one of 'ffill', 'constant', got 'median'",
+        ),
+        ({"prediction_transform_type": "Float"}, "prediction_transform_type: expected 'Integer' or null"),
+    ],
+)
+def test_single_columns_that_are_not_as_said(block, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_job({"forecasting": {"known_covariates": ["Price"]}, "featurization": block}).settings(
+            ["unique_id", "ds", "y", "Price", "Income"]
+        )
+
+
 OLD = {
     "label_column_name": ("y2", "data.target_column_name", "y2"),
     "experiment_timeout_minutes": (3, "limits.timeout_minutes", 3),
@@ -208,7 +260,7 @@ def test_default_columns_are_not_taken_for_covariates():
             {"featurization": {"blocked_transformers": ["TfIdf"]}},
             r"featurization\.blocked_transformers is not supported",
         ),
-        ({"featurization": "off"}, r"featurization\.mode is not supported for forecasting"),
+        ({"featurization": "off"}, r"featurization\.mode: expected 'auto' or 'custom', got the text 'off'"),
         (
             {"training": {"enable_onnx_compatible_models": True}},
             r"training\.enable_onnx_compatible_models is not supported",
