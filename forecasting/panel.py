@@ -257,7 +257,9 @@ class Panel:
         return (low == high) & (count >= max(_LEAST_CONSTANT, min(season, _MOST_CONSTANT)))
 
     def tail(self, lengths: np.ndarray | int) -> Panel:
-        """Return the last `lengths` rows of every series."""
+        """Return the last `lengths` rows of every series; the panel itself where that is all of them."""
+        if (self.lengths <= lengths).all():
+            return self
         return self.window(np.maximum(self.lengths - lengths, 0), self.lengths)
 
     def select(self, which: np.ndarray) -> Panel:

@@ -43,7 +43,8 @@ class Sklearn(Pooled):
         self._scaler = fit_scaler(self.scaler, x)
         self._estimator = self._build(context, len(x))
         x = self._scaler.transform(x)
-        with warnings.catch_warnings():
+        # a path divides by next to nothing on its way past columns that explain no more; it ignores the infinity
+        with warnings.catch_warnings(), np.errstate(over="ignore", divide="ignore"):
             # descent cut at its cap, or a path cut at equal columns, is a little more regularised, not wrong
             warnings.simplefilter("ignore", ConvergenceWarning)
             if self._weighted:
