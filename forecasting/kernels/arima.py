@@ -18,6 +18,7 @@ from forecasting.kernels.arima_fit import (
     MOST_SEASONAL,
     PARAMETERS,
     ROOT,
+    THOROUGH,
     TRIED,
     credible,
     fit_order,
@@ -29,12 +30,13 @@ from forecasting.kernels.arima_project import difference, project, trend_at
 from forecasting.kernels.arma import HUGE
 from forecasting.kernels.compiled import kernel, part
 from forecasting.kernels.unitroot import differences, is_constant, seasonal_differences
+from forecasting.kernels.vectors import copy, fill
 
 ORDER = 7
 """Length of an order: p, q, P, Q, constant, d, D."""
 
 _KEPT = 6
-_STARTS, _SEARCHED = 7, 4
+_STARTS, _SEARCHED = 9, 4
 _LOOSE, _TIGHT = 1e-3, 1e-3
 _MOST_MODELS = 94
 _BAND = 3.0
@@ -50,10 +52,10 @@ def _criterion(value, n, order, k):
 
 
 @kernel
-def _try(w, n, order, m, regressors, start, thorough, top_value, top_order, top_u, visited, room, where, u):
+def _try(w, n, order, m, regressors, start, top_value, top_order, top_u, visited, room, where, u):
     """Estimate a model of the search and keep it if it is among the best; returns its AICc.
 
-    From a start and from white noise: either may end at a lower peak, or where it must not; unless `thorough`, from
+    From a start and from white noise: either may end at a lower peak, or where it must not; unless `THOROUGH`, from
     white noise only if the start ended there.
     """
     code = 0
@@ -70,15 +72,15 @@ def _try(w, n, order, m, regressors, start, thorough, top_value, top_order, top_
     value = HUGE
     for number in range(2):
         tried_u = room.vectors[TRIED, :PARAMETERS]
-        tried_u[:] = start
+        copy(start, tried_u)
         if number == 1:
-            if value < HUGE and not thorough:
+            if value < HUGE and room.tally[THOROUGH] == 0:
                 break
-            tried_u[:] = 0.0
+            fill(tried_u, 0.0)
         tried = fit_order(w[:n], tried_u, order, m, k, _LOOSE, 40, room, where)
         if tried < value and credible(tried_u):
             value = tried
-            u[:] = tried_u
+            copy(tried_u, u)
     aicc = _criterion(value, n, order, k)
     if aicc >= HUGE:
         return HUGE
@@ -86,19 +88,19 @@ def _try(w, n, order, m, regressors, start, thorough, top_value, top_order, top_
         at = _KEPT - 1
         while at > 0 and aicc < top_value[at - 1]:
             top_value[at] = top_value[at - 1]
-            top_order[at] = top_order[at - 1]
-            top_u[at] = top_u[at - 1]
+            copy(top_order[at - 1], top_order[at])
+            copy(top_u[at - 1], top_u[at])
             at -= 1
         top_value[at] = aicc
-        top_order[at] = order
-        top_u[at] = u
+        copy(order, top_order[at])
+        copy(u, top_u[at])
     return aicc
 
 
 @kernel
 def _neighbour(number, order, out):
     """Order `number` steps away from another, in the sequence of Hyndman & Khandakar; 17 of them."""
-    out[:] = order
+    copy(order, out)
     if number == 16:
         out[4] = 1 - order[4]
         return
@@ -125,9 +127,10 @@ def _inside(order, limits):
 @part
 def _search(w, n, m, regressors, limits, stepwise, top_value, top_order, top_u, visited, room, where, u, order, zero):
     """Fill the list of the best models."""
-    top_value[:] = HUGE
+    fill(top_value, HUGE)
     visited[0] = 0
     constant = limits[4]
+    room.tally[THOROUGH] = 0
     if not stepwise:
         for total in range(MOST_ORDER + 1):
             for big in range(2 * MOST_SEASONAL + 1):
@@ -141,13 +144,13 @@ def _search(w, n, m, regressors, limits, stepwise, top_value, top_order, top_u, 
                             visited[0] = 0
                             best = top_u[0] if top_value[0] < HUGE else zero
                             _try(
-                                w, n, order, m, regressors, best, False, top_value, top_order, top_u, visited, room,
+                                w, n, order, m, regressors, best, top_value, top_order, top_u, visited, room,
                                 where, u,
                             )  # fmt: skip
         return
     seasonal = m > 1
     for begin in range(5):
-        order[:] = 0
+        fill(order, 0)
         order[4] = constant
         if begin == 0:
             order[0], order[1], order[2], order[3] = 2, 2, 1, 1
@@ -163,22 +166,23 @@ def _search(w, n, m, regressors, limits, stepwise, top_value, top_order, top_u, 
             order[2], order[3] = 0, 0
         for i in range(4):
             order[i] = min(order[i], limits[i])
-        _try(w, n, order, m, regressors, zero, False, top_value, top_order, top_u, visited, room, where, u)
+        _try(w, n, order, m, regressors, zero, top_value, top_order, top_u, visited, room, where, u)
     if top_value[0] >= HUGE:
         return
     best_order, best_u = order.copy(), zero.copy()
+    room.tally[THOROUGH] = 1
     moved = True
     while moved:
         moved = False
-        best_order[:] = top_order[0]
-        best_u[:] = top_u[0]
+        copy(top_order[0], best_order)
+        copy(top_u[0], best_u)
         value = top_value[0]
         for number in range(17):
             _neighbour(number, best_order, order)
             if not _inside(order, limits):
                 continue
             found = _try(
-                w, n, order, m, regressors, best_u, True, top_value, top_order, top_u, visited, room, where, u
+                w, n, order, m, regressors, best_u, top_value, top_order, top_u, visited, room, where, u
             )  # fmt: skip
             if found < value:
                 moved = True
@@ -189,12 +193,13 @@ def _search(w, n, m, regressors, limits, stepwise, top_value, top_order, top_u, 
 def _starts(number, best, u):
     """Point to start a final estimate from: likelihoods of ARMA models have several peaks.
 
-    0: the estimate so far, 1: white noise, then mixed signs, over-differenced, slow level and slow season.
+    0: the estimate so far, 1: white noise, then mixed signs, over-differenced, slow level and slow season,
+    cycles of either sign.
     """
     if number == 0:
-        u[:] = best
+        copy(best, u)
         return
-    u[:] = 0.0
+    fill(u, 0.0)
     if number == 2:
         u[0], u[5], u[10], u[12] = 0.8, -0.5, 0.2, 0.6
     elif number == 3:
@@ -205,6 +210,9 @@ def _starts(number, best, u):
         u[0], u[5], u[10], u[12] = 2.2, 1.6, 2.0, 1.5
     elif number == 6:
         u[0], u[5], u[12] = 4.0, 2.2, 1.6
+    elif number >= 7:
+        sign = 1.0 if number == 7 else -1.0
+        u[0], u[1], u[5], u[6] = sign * 0.5, -0.6, -sign * 0.3, 0.2
 
 
 @part
@@ -220,7 +228,7 @@ def _refine(w, n, order, m, k, best, picky, room, where, u):
         tried = fit_order(w[:n], u, order, m, k, _TIGHT, 40, room, where)
         if tried < value and (not picky or credible(u)):
             value = tried
-            best[:] = u
+            copy(u, best)
     return value
 
 
@@ -281,10 +289,10 @@ def fit_series(
         bounds[3] = min(limits[3], (n - 1) // (3 * m)) if seasonal else 0
         bounds[4] = 1 if d + big_d <= 1 else 0
         if fixed[0] >= 0:
-            top_value[:] = HUGE
+            fill(top_value, HUGE)
             top_value[0] = 0.0
-            top_order[0] = fixed
-            top_u[0] = 0.0
+            copy(fixed, top_order[0])
+            fill(top_u[0], 0.0)
         else:
             _search(
                 room.columns, n, period, regressors, bounds, stepwise, top_value, top_order, top_u, visited, room,
@@ -317,7 +325,7 @@ def fit_series(
             if reason[i] == 0:
                 break
             # the plainest model of these differences: a random walk (of seasons), with a drift if that stays sane
-            now[:] = 0
+            fill(now, 0)
             now[4], now[5], now[6] = c, d, big_d
             k = regressors + c
             value = minus_twice(room.columns[:n], zero, now, period, k, room)
@@ -362,10 +370,10 @@ def _keep(i, n, value, aicc, chosen, chosen_u, regressors, room, order, u, beta,
     """Write an accepted model to row i."""
     scale = figures[i, 0]
     reason[i] = 0
-    order[i] = chosen
-    u[i] = chosen_u
-    beta[i, :] = 0.0
-    beta[i, :regressors] = room.vectors[BETA][:regressors]
+    copy(chosen, order[i])
+    copy(chosen_u, u[i])
+    fill(beta[i], 0.0)
+    copy(room.vectors[BETA][:regressors], beta[i])
     if chosen[4]:
         beta[i, regressors] = room.vectors[BETA][regressors]
     figures[i, 1] = room.vectors[FIGURES][0]
@@ -386,11 +394,11 @@ def _columns(y, x, d, big_d, m, room):
 @part
 def _plain(w, d, big_d, i, order, u, beta, figures, reason):
     """The model of a series whose differences are constant."""
-    order[i, :] = 0
+    fill(order[i], 0)
     order[i, 4] = 1 if d + big_d <= 1 else 0
     order[i, 5], order[i, 6] = d, big_d
-    u[i, :] = 0.0
-    beta[i, :] = 0.0
+    fill(u[i], 0.0)
+    fill(beta[i], 0.0)
     beta[i, beta.shape[1] - 1] = w[0] if d + big_d <= 1 else 0.0
     figures[i, 1], figures[i, 2], figures[i, 3] = 0.0, np.nan, np.nan
     reason[i] = 0
@@ -439,8 +447,8 @@ def forecast_series(values, indptr, design, ahead, first, end, m, seasonal, orde
         n = len(y)
         d, big_d = order[i, 5], order[i, 6]
         if n - d - m * big_d < 2:
-            point[i, :] = np.nan
-            spread[i, :] = np.nan
+            fill(point[i], np.nan)
+            fill(spread[i], np.nan)
             continue
         x = design[indptr[i] : indptr[i + 1]]
         scale = figures[i, 0]

@@ -14,6 +14,7 @@ import numpy as np
 
 from forecasting.kernels.arma import HUGE, MOST_U, expand, from_partial, innovations, solve
 from forecasting.kernels.compiled import kernel
+from forecasting.kernels.vectors import copy
 
 MOST_ORDER, MOST_SEASONAL = 5, 2
 PARAMETERS = 2 * (MOST_ORDER + MOST_SEASONAL)
@@ -39,7 +40,7 @@ class Room(NamedTuple):
     (`GRADIENT`, `MOVED`, `DIRECTION`, `TRIAL`, `TRIED`), forecasts (`DELTA`, `PSI`, `PART`), the standard deviation
     of the innovations (`FIGURES`) and how near to zero roots may lie (`ROOT_OF`).
     short : shape [5, 14], coefficients of the factors and work. scratch, system, state, cross, work : see `arma`.
-    inverse : shape [14, 14], inverse Hessian. tally : shape [2] int64, likelihoods computed and their cap.
+    inverse : shape [14, 14], inverse Hessian. tally : shape [3] int64, likelihoods computed, their cap, and `THOROUGH`.
     columns : shape [rows, 1 + regressors], the differenced series and its regressors. aside : shape [rows, 1], the
     differenced series without its regression part.
     """
@@ -56,6 +57,9 @@ class Room(NamedTuple):
     columns: np.ndarray
     aside: np.ndarray
 
+
+THOROUGH = 2
+"""Place in `Room.tally`: whether every model is estimated from white noise too."""
 
 PHI, THETA, BETA, GRADIENT, MOVED, DIRECTION, TRIAL, TRIED, DELTA, PSI, PART, FIGURES, ROOT_OF = range(13)
 
@@ -79,7 +83,7 @@ def new_room(m, regressors, rows, horizon, root):
         np.zeros((c, c)),
         np.zeros((c, c)),
         np.zeros((PARAMETERS, PARAMETERS)),
-        np.zeros(2, dtype=np.int64),
+        np.zeros(3, dtype=np.int64),
         np.zeros((rows, c)),
         np.zeros((rows, 1)),
     )
@@ -191,7 +195,7 @@ def fit_order(w, u, order, m, k, tolerance, rounds, room, where):
                 inverse[i, i] = 1.0 / len(w)
         length, value = 1.0, HUGE
         for _ in range(8):
-            trial[:] = u
+            copy(u, trial)
             for i in range(count):
                 at = where[i]
                 trial[at] = min(max(u[at] + length * direction[i], -MOST_U), MOST_U)
@@ -205,8 +209,8 @@ def fit_order(w, u, order, m, k, tolerance, rounds, room, where):
         best = value
         _slope(w, trial, order, m, k, room, where, count, best, moved)
         _update(inverse, u, trial, gradient, moved, where, count, direction)
-        u[:] = trial
-        gradient[:] = moved
+        copy(trial, u)
+        copy(moved, gradient)
         if gain < tolerance:
             break
     return best

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 
 from forecasting.kernels.compiled import kernel
+from forecasting.kernels.vectors import fill
 
 HUGE = 1e300
 MOST_U = 7.0
@@ -65,7 +66,7 @@ def expand(short, p, seasonal, big_p, m, sign, out):
     out : written up to p + m big_p.
     """
     degree = p + m * big_p
-    out[:degree] = 0.0
+    fill(out[:degree], 0.0)
     for i in range(p):
         out[i] = short[i]
     for j in range(big_p):
@@ -159,8 +160,10 @@ def innovations(w, phi, p, theta, q, cross, state, scratch, system):
         change[i] = gain[i]
         gain[i] /= variance
     weight = -1 / variance
-    cross[:, :] = 0.0
-    state[:, :] = 0.0
+    for i in range(len(cross)):
+        fill(cross[i], 0.0)
+    for i in range(len(state)):
+        fill(state[i], 0.0)
     logs = 0.0
     log_variance = math.log(variance)
     steady = False
