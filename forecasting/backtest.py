@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from forecasting.panel import Panel
 
 LEAST_TRAINING_ROWS = 3
+_MANY_SERIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +46,23 @@ def choose_windows(lengths: np.ndarray, horizon: int, season: int) -> tuple[int,
     """Number of windows and step that the typical series affords; fewer windows where there are many series.
 
     Few series need several windows for a stable choice; many series vote among themselves. The step is the horizon
-    (windows do not overlap) or as much of it as fits.
+    (windows do not overlap) or as much of it as fits. With many series the oldest window leaves half of the typical
+    one to train on, or there is one window alone: models with far less history than the final one are wrong by more,
+    which spoils intervals.
 
     Examples
     --------
     >>> choose_windows(np.array([120] * 9), horizon=20, season=52), choose_windows(np.array([30]), 12, 12)
     ((5, 15), (2, 5))
     """
-    wanted = 5 if len(lengths) < 20 else 3 if len(lengths) < 100 else 2
+    wanted = 5 if len(lengths) < 20 else 3 if len(lengths) < _MANY_SERIES else 2
     typical = int(np.median(lengths))
-    least = max(horizon, min(season + 1, 2 * horizon), LEAST_TRAINING_ROWS)
+    many = len(lengths) >= _MANY_SERIES
+    least = max(horizon, min(season + 1, 2 * horizon), LEAST_TRAINING_ROWS, typical // 2 if many else 0)
     for n in range(wanted, 1, -1):
         room = typical - least - horizon
         step = min(horizon, room // (n - 1))
-        if step >= max(1, horizon // 2) or (n == 2 and step >= 1):
+        if step >= max(1, horizon // 2) or (n == 2 and step >= 1 and not many):
             return n, step
     return 1, horizon
 

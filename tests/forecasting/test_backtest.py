@@ -53,6 +53,8 @@ def test_no_series_long_enough_is_an_error_with_the_longest():
         ([500] * 500, 10, 7, (2, 10)),
         ([20], 8, 1, (2, 4)),
         ([12], 6, 12, (1, 6)),
+        ([50] * 300, 18, 12, (1, 18)),
+        ([60] * 300, 12, 12, (2, 12)),
     ],
 )
 def test_choice_of_windows(lengths, horizon, season, want):
