@@ -183,7 +183,9 @@ def test_explain_finds_the_price(fitted):
     assert table["price"] > 0
     assert {"price", "target", "time"} <= set(table.index)
     assert len(model.explain("ElasticNet", raw=False)) > len(table)
-    assert model.explain("SeasonalNaive").set_index("feature")["importance"]["target"] > 0
+    naive = model.explain("SeasonalNaive").set_index("feature")["importance"]
+    assert naive["target"] > 0
+    assert naive["price"] == 0
 
 
 def test_future_frame_and_features(fitted):
@@ -193,7 +195,7 @@ def test_future_frame_and_features(fitted):
     assert (frame.groupby("unique_id").size() == HORIZON).all()
     assert frame["ds"].min() > train["ds"].max()
     assert "price" in model.feature_names("ElasticNet")
-    assert model.feature_names("Average") == []
+    assert model.feature_names("Average") == ["target"]
 
 
 def _bytes(frame):
