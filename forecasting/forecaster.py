@@ -422,7 +422,8 @@ class Forecaster:
         method : "auto" (SHAP for trees and linear models on the design matrix, permutation for all others), "shap", or
             "permutation".
         by_horizon : a row for each step ahead instead of one over all of them.
-        local : a row for each forecast and feature instead: what it adds to this forecast, in target units.
+        local : a row for each forecast and feature instead: what it adds to this forecast, in target units. Forests
+            of deep trees take up to half a second a forecast.
         future : with `local`: rows to forecast with their known covariates. None = the steps after the end, or the
             newest window of the training data where there are known covariates.
         repeats : shuffles of permutation.
