@@ -63,13 +63,14 @@ def _of_member(model: ForecastModel, member: str) -> tuple[tuple[str, str], ...]
 def summary(model: ForecastModel, schema: Schema, name: str | None) -> list[dict[str, Any]]:
     """Describe each column: RawFeatureName, TypeDetected, Dropped, EngineeredFeatureCount, Transformations.
 
-    Columns that were not declared, and such that no model of the entry reads, are "Dropped": "Yes".
+    Columns that were not declared, and covariates that no model of the entry reads, are "Dropped": "Yes".
     """
     pairs = engineered(model, name)
     panel = model.task.panel
     columns, kinds = schema.columns, dict(schema.kinds)
     rows = [_row(c, "Id", pairs, (SERIES,), dropped=False) for c in columns.id]
-    rows.append(_row(columns.time, "Numeric" if panel.grid.is_integer else "DateTime", pairs, (TIME, HOLIDAYS)))
+    kind = "Numeric" if panel.grid.is_integer else "DateTime"
+    rows.append(_row(columns.time, kind, pairs, (TIME, HOLIDAYS), dropped=False))
     rows.append(_row(columns.target, "Numeric", pairs, (TARGET,), dropped=False))
     if schema.weight is not None:
         weight = _row(schema.weight, "Numeric", pairs, (), dropped=False)
