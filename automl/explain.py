@@ -1,19 +1,96 @@
-"""Permutation importance on arrays, for any model that predicts.
+"""What each feature adds to predictions (SHAP of trees and linear models), and permutation importance; on arrays.
 
-Source: Fisher, Rudin & Dominici (2019), All models are wrong, but many are useful, JMLR 20(177).
+Sources: Lundberg et al. (2020), From local explanations to global understanding with explainable AI for trees, Nature
+Machine Intelligence 2; Fisher, Rudin & Dominici (2019), All models are wrong, but many are useful, JMLR 20(177).
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from automl.errors import ConfigError
+from automl.errors import ConfigError, MissingPackageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Contributions:
+    """What each feature adds to each prediction: a prediction is `expected` plus the sum of its row.
+
+    Parameters
+    ----------
+    values : shape [rows, features], in the units of the prediction. expected : the mean prediction they start from.
+    method : how they were found, "tree SHAP" or "linear SHAP".
+    """
+
+    values: np.ndarray
+    expected: float
+    method: str
+
+    def summed(self, owner: Sequence[int], features: int) -> Contributions:
+        """Return them with column j added to feature `owner[j]`, one of `features`.
+
+        Examples
+        --------
+        >>> Contributions(np.array([[1.0, 2.0, 4.0]]), 0.0, "tree SHAP").summed([0, 1, 0], 2).values.tolist()
+        [[5.0, 2.0]]
+        """
+        out = np.zeros((len(self.values), features))
+        for j, place in enumerate(owner):
+            out[:, place] += self.values[:, j]
+        return Contributions(out, self.expected, self.method)
+
+
+def linear_contributions(coefficients: np.ndarray, intercept: float, x: np.ndarray, mean: np.ndarray) -> Contributions:
+    """SHAP values of a linear model whose features are taken as independent: coefficient times distance from the mean.
+
+    Parameters
+    ----------
+    coefficients, mean : shape [k]; the mean is that of the rows the model was fitted on. x : shape [rows, k].
+
+    Examples
+    --------
+    >>> found = linear_contributions(np.array([2.0, 1.0]), 5.0, np.array([[3.0, 0.0]]), np.array([1.0, 1.0]))
+    >>> found.values.tolist(), found.expected
+    ([[4.0, -1.0]], 8.0)
+    """
+    values = (x.astype(float) - mean) * coefficients
+    return Contributions(values, float(intercept + coefficients @ mean), "linear SHAP")
+
+
+def stacked_contributions(table: np.ndarray) -> Contributions:
+    """Contributions as LightGBM and XGBoost give them: shape [rows, features + 1], the last column is expected."""
+    values = np.asarray(table, dtype=float)
+    return Contributions(values[:, :-1], float(values[0, -1]) if len(values) else 0.0, "tree SHAP")
+
+
+def tree_contributions(estimator: Any, x: np.ndarray) -> Contributions:
+    """SHAP values of a scikit-learn tree or forest for regression, by the package `shap`.
+
+    Raises
+    ------
+    MissingPackageError : `shap` is not installed.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its charts, which nobody asked for, warn of what they import
+        try:
+            from shap import TreeExplainer
+        except ImportError as error:
+            raise MissingPackageError("shap", "", "explaining trees of scikit-learn") from error
+        explainer = TreeExplainer(estimator, feature_perturbation="tree_path_dependent")
+        values = explainer.shap_values(x, check_additivity=False)
+    return Contributions(np.asarray(values, dtype=float), float(np.ravel(explainer.expected_value)[0]), "tree SHAP")
+
+
+def tree_work(estimator: Any) -> float:
+    """Operations one row's tree SHAP values take: leaves times squared depth, over all trees of an estimator."""
+    trees = np.ravel(estimator.estimators_) if hasattr(estimator, "estimators_") else [estimator]
+    return float(sum(tree.get_n_leaves() * max(tree.get_depth(), 1) ** 2 for tree in trees))
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,29 @@ class Scaler:
             return out / np.where(length > 0, length, 1).astype(x.dtype)
         return out @ self.axes.T.astype(x.dtype) if len(self.axes) else out
 
+    @property
+    def mixes(self) -> bool:
+        """Whether a column that comes out is made of several that go in."""
+        return bool(len(self.axes)) or self.name == "SparseNormalizer"
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether a linear model behind it is linear in what goes in."""
+        return self.name != "SparseNormalizer"
+
+    def before(self, coefficients: np.ndarray, intercept: float) -> tuple[np.ndarray, float]:
+        """Coefficients [k] and intercept of a linear model behind a linear scaler, for rows before it.
+
+        Examples
+        --------
+        >>> scaler = fit_scaler("MinMaxScaler", np.array([[1.0], [3.0]]))
+        >>> slope, intercept = scaler.before(np.array([4.0]), 1.0)
+        >>> slope.tolist(), float(intercept)
+        ([2.0], -1.0)
+        """
+        slope = (coefficients @ self.axes if len(self.axes) else coefficients) / self.scale
+        return slope, float(intercept - slope @ self.centre)
+
     def state(self) -> State:
         """As (JSON, arrays)."""
         return {"name": self.name}, {"centre": self.centre, "scale": self.scale, "axes": self.axes}

@@ -1,105 +1,317 @@
-"""Which inputs a model's forecasts depend on, measured on the newest window with one input shuffled at a time."""
+"""Which inputs a model's forecasts depend on: SHAP where the model allows it, else what is lost without an input."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from automl.explain import permutation_importance
+from automl.budget import Deadline
+from automl.errors import ConfigError
+from forecasting.backtest import Window
+from forecasting.features.plan import direct_forecast, forecast_rounds
 from forecasting.learners.regression import Pooled
-from forecasting.panel import Block, Future
+from forecasting.whatif import HOLIDAYS, SERIES, TARGET, TIME, without
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Sequence
 
-    from forecasting.backtest import Window
-    from forecasting.features.plan import Design, Scaled
+    from automl.explain import Contributions
+    from forecasting.features.plan import Round
+    from forecasting.learners.base import Learner
     from forecasting.model import ForecastModel
+    from forecasting.panel import Future, Panel
+
+METHODS = ("auto", "shap", "permutation")
+BASE = "(base)"
+"""What a forecast starts from before any input is looked at; the `feature` of its row in local explanations."""
+
+_MOST_ROWS, _LEAST_ROWS = 2_000, 50
+_MOST_WORK = 6e9
+"""Operations of tree SHAP for one importance, about ten seconds."""
+
+_MOST_SERIES = 100
+_STILL = 1e-9
+_POOL = 2_000
 
 
-def importance(model: ForecastModel, name: str | None, *, raw: bool, repeats: int, seed: int) -> list[dict[str, Any]]:
-    """Rows of feature, importance, std, largest first; importance is the increase of the mean absolute scaled error.
+@dataclass(frozen=True, slots=True)
+class Importances:
+    """Importance of features, overall and by step.
 
-    Pooled members are explained through their design matrices and count by their weight in the ensemble. Where a
-    model has none, its covariates and its own history ("target") are shuffled instead.
+    Parameters
+    ----------
+    names : of the k features. mean, std : shape [k, 1 + horizon], column 0 is overall, NaN where nothing was observed.
+    method : "tree SHAP", "linear SHAP" or "permutation".
     """
-    entry = model.entry(name)
-    window = model.task.windows()[0]
-    fitted = model.refitted(window.train, name)
-    used = [(fitted.learner(n), w) for n, w in entry.weights if w]
-    pooled = [(learner, w) for learner, w in used if isinstance(learner, Pooled)]
-    if not pooled:
-        return _by_input(fitted, name, window, repeats, seed)
-    share = sum(w for _, w in pooled)
+
+    names: tuple[str, ...]
+    mean: np.ndarray
+    std: np.ndarray
+    method: str
+
+
+def importance(
+    model: ForecastModel, name: str | None, *, raw: bool, method: str, by_horizon: bool, repeats: int, seed: int
+) -> list[dict[str, Any]]:
+    """Rows of feature, importance, std, method (and horizon), largest first; see `Forecaster.explain`.
+
+    Raises
+    ------
+    ConfigError : the method is none of METHODS, or SHAP is asked of a model that has none.
+    """
+    if method not in METHODS:
+        raise ConfigError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
+    if repeats < 1:
+        raise ConfigError(f"repeats must be at least 1, got {repeats!r}.")
+    members = _members(model, name)
+    parts = [
+        (of_member(model, member, raw=raw, method=method, repeats=repeats, seed=seed), share)
+        for member, share in members
+    ]
+    single = len(parts) == 1
     total: dict[str, np.ndarray] = {}
-    for learner, weight in pooled:
-        for feature, mean, std in _of_pooled(learner, window, raw=raw, repeats=repeats, seed=seed):
-            total[feature] = total.get(feature, np.zeros(2)) + weight / share * np.array([mean, std])
-    return _ordered((feature, values[0], values[1]) for feature, values in total.items())
+    methods: dict[str, dict[str, None]] = {}
+    for part, share in parts:
+        # of several members, each one's importances are made to sum to one: SHAP and losses have different units
+        size = 1.0 if single else float(np.maximum(part.mean[:, 0], 0.0).sum())
+        for feature, mean, std in zip(part.names, part.mean, part.std, strict=True):
+            both = (1.0 if single else share / size if size > 0 else 0.0) * np.stack([mean, std])
+            total[feature] = total[feature] + both if feature in total else both
+            methods.setdefault(feature, {})[part.method] = None
+    order = sorted(total, key=lambda f: -np.nan_to_num(total[f][0, 0]))
+    steps = range(1, model.settings.horizon + 1) if by_horizon else (0,)
+    rows: list[dict[str, Any]] = []
+    for feature in order:
+        mean, std = total[feature]
+        for h in steps:
+            row = {"feature": feature, "importance": float(mean[h]), "std": float(std[h])}
+            row["method"] = " + ".join(methods[feature])
+            rows.append({**row, "horizon": h} if by_horizon else row)
+    return rows
 
 
-def _ordered(rows: Any) -> list[dict[str, Any]]:
-    listed = [{"feature": f, "importance": float(m), "std": float(s)} for f, m, s in rows]
-    return sorted(listed, key=lambda row: -row["importance"])
+def _members(model: ForecastModel, name: str | None) -> list[tuple[str, float]]:
+    """Members with weight and their shares of the sum."""
+    used = [(n, abs(w)) for n, w in model.entry(name).weights if w]
+    whole = sum(w for _, w in used)
+    return [(n, w / whole) for n, w in used]
 
 
-def _of_pooled(learner: Any, window: Window, *, raw: bool, repeats: int, seed: int) -> list[tuple[str, float, float]]:
+def of_member(
+    model: ForecastModel, member: str, *, raw: bool = True, method: str = "auto", repeats: int = 3, seed: int = 0
+) -> Importances:
+    """Importance of one member's inputs: SHAP of the fitted model, or permutation after a fit without the window."""
+    learner = model.learner(member)
+    if method != "permutation" and isinstance(learner, Pooled):
+        found = _by_shap(learner, model.task.windows(), raw=raw)
+        if found is not None:
+            return found
+    if method == "shap":
+        raise ConfigError(
+            f"{member} has no SHAP values, only trees and linear models on the design matrix have. "
+            "Fix: method='auto' or method='permutation'."
+        )
+    window = _sample(model.task.windows()[0])
+    known = model.members[member]
+    unfitted = model.task.build(known.learner, dict(known.params))
+    # a model a series needs no others; the window was not seen in this fit, so what it loses is honest
+    train = window.train if learner.unseen == "fit_on_the_fly" else model.task.windows()[0].train
+    fitted = unfitted.fit(train, model.task.context(Deadline()))
+    if raw or not isinstance(fitted, Pooled):
+        return _by_input(fitted, window, model.settings.season, model.settings.country, repeats=repeats, seed=seed)
+    return _by_column(fitted, window, repeats=repeats, seed=seed)
+
+
+def _sample(window: Window) -> Window:
+    """The window with 100 series at most, evenly taken."""
+    n = window.train.n_series
+    if n <= _MOST_SERIES:
+        return window
+    some = _evenly(np.arange(n), _MOST_SERIES)
+    return Window(
+        window.number, window.series[some], window.train.select(some), window.future.select(some),
+        window.truth.rows(some),
+    )  # fmt: skip
+
+
+# -- SHAP -------------------------------------------------------------------------------------------------------------
+
+
+def _by_shap(learner: Pooled, windows: Sequence[Window], *, raw: bool) -> Importances | None:
+    """Mean absolute contribution over the rows of the windows, on the model's scale; None where there are none."""
+    parts: list[Round] = []
+    for window in windows:
+        parts += forecast_rounds(learner.plan, learner.predict_scaled, window.train, window.future)
+        if sum(len(r.ahead) for r in parts) >= _MOST_ROWS:
+            break
+    x = np.concatenate([r.design.x for r in parts])
+    ahead = np.concatenate([r.ahead for r in parts])
+    most = int(max(_LEAST_ROWS, min(_MOST_ROWS, _MOST_WORK / max(learner.contribution_work(), 1.0))))
+    pick = _thinned(ahead, most)
+    found = learner.contributions(x[pick])
+    if found is None:
+        return None
+    names, found = _named(learner, found, raw=raw)
+    size, ahead = np.abs(found.values), ahead[pick]
+    columns = [np.ones(len(ahead), dtype=bool), *(ahead == h for h in range(1, windows[0].future.horizon + 1))]
+    mean = np.stack([size[rows].mean(axis=0) for rows in columns], axis=1)
+    std = np.stack([size[rows].std(axis=0) for rows in columns], axis=1)
+    return Importances(names, mean, std, found.method)
+
+
+def _thinned(ahead: np.ndarray, most: int) -> np.ndarray:
+    """Positions of at most about `most` rows, evenly over all steps ahead, at least one of each."""
+    if len(ahead) <= most:
+        return np.arange(len(ahead))
+    steps = int(ahead.max())
+    each = max(1, most // steps)
+    return np.concatenate([_evenly(np.flatnonzero(ahead == h), each) for h in range(1, steps + 1)])
+
+
+def _evenly(rows: np.ndarray, count: int) -> np.ndarray:
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))]
+
+
+def _named(learner: Pooled, found: Contributions, *, raw: bool) -> tuple[tuple[str, ...], Contributions]:
+    """Contributions by engineered feature, or added up by raw column."""
+    if not raw:
+        return learner.feature_names, found
+    sources = [source for _, source in learner.plan.columns]
+    names = tuple(dict.fromkeys(sources))
+    return names, found.summed([names.index(s) for s in sources], len(names))
+
+
+def local_contributions(
+    model: ForecastModel, name: str | None, panel: Panel, future: Future, *, raw: bool
+) -> dict[str, np.ndarray]:
+    """Feature -> what it adds to each forecast, shape [n, horizon], in target units.
+
+    The sum over all features, `(base)` included, is the model's forecast before limits and rounding. The parts of a
+    model on a log scale are the log contributions, shared out over the distance of the forecast from its base. Members
+    without SHAP values stand as one feature each, named "(member)".
+
+    Raises
+    ------
+    ConfigError : no member has SHAP values.
+    """
+    total: dict[str, np.ndarray] = {}
+    any_split = False
+    for member, weight in model.entry(name).weights:
+        if not weight:
+            continue
+        learner = model.learner(member)
+        parts = _split(learner, panel, future, raw=raw) if isinstance(learner, Pooled) else None
+        any_split |= parts is not None
+        if parts is None:
+            parts = {f"({member})": learner.forecast(panel, future, ()).point}
+        for feature, values in parts.items():
+            total[feature] = total.get(feature, np.zeros_like(values)) + weight * values
+    if not any_split:
+        able = [n for n, m in model.members.items() if isinstance(model.learner(n), Pooled) and m.state is not None]
+        raise ConfigError(
+            f"{model.entry(name).name} cannot be split row by row: only trees and linear models on the design matrix "
+            f"can. Fix: local=False, or model= one of {', '.join(able) or '(none in this run)'}."
+        )
+    return total
+
+
+def _split(learner: Pooled, panel: Panel, future: Future, *, raw: bool) -> dict[str, np.ndarray] | None:
+    out: dict[str, np.ndarray] = {}
+    for part in forecast_rounds(learner.plan, learner.predict_scaled, panel, future):
+        found = learner.contributions(part.design.x)
+        if found is None:
+            return None
+        names, found = _named(learner, found, raw=raw)
+        base, factor = _onto_target(learner, part, found)
+        series, step = part.design.series, part.ahead - 1
+        for feature, values in zip((BASE, *names), (base, *(found.values * factor[:, None]).T), strict=True):
+            table = out.setdefault(feature, np.zeros((panel.n_series, future.horizon)))
+            table[series, step] = values
+    return out
+
+
+def _onto_target(learner: Pooled, part: Round, found: Contributions) -> tuple[np.ndarray, np.ndarray]:
+    """Base forecasts in target units, and what contributions of each row are multiplied by to add up to its value."""
+    inverse, scale = learner.plan.inverse, part.design.scale
+    start = part.design.base + found.expected * scale
+    base, moved = inverse(start, part.shift), found.values.sum(axis=1)
+    held = part.z != part.design.base + part.predicted * scale
+    end = np.where(held, part.value, inverse(start + moved * scale, part.shift))
+    slope = scale * (np.exp(start) if learner.plan.log else 1.0)
+    still = np.abs(moved) < _STILL
+    return base, np.where(still, slope, (end - base) / np.where(still, 1.0, moved))
+
+
+# -- permutation ------------------------------------------------------------------------------------------------------
+
+
+def _by_input(
+    learner: Learner, window: Window, season: int, country: str | None, *, repeats: int, seed: int
+) -> Importances:
+    """Increase of the scaled absolute error where one raw input has lost its information; 0 for inputs not read."""
+    train = window.train
+    read = learner.inputs(train)
+    names = [TARGET, TIME, *([HOLIDAYS] if country else []), *([SERIES] if SERIES in read else [])]
+    names += [*train.known.names, *train.past.names, *train.static.names]
+
+    def forecast(name: str | None, rng: np.random.Generator) -> np.ndarray:
+        panel, future = (train, window.future) if name is None else without(name, train, window.future, season, rng)
+        return learner.forecast(panel, future, ()).held_constant(train, season).point
+
+    return _increase(names, set(read), forecast, window, repeats=repeats, seed=seed)
+
+
+def _by_column(learner: Pooled, window: Window, *, repeats: int, seed: int) -> Importances:
+    """The same by engineered feature: a column of the design matrix takes values of random training rows."""
     plan = learner.plan
-    scaled: Scaled = plan.scale(window.train, window.future)
-    rows, series = plan.future_rows(scaled, min(window.future.horizon, plan.horizon))
-    keep = rows.ahead <= plan.horizon
-    design: Design = plan.design(scaled, rows, series, plan.past_block(window.train))
-    truth = window.truth.y[:, : plan.horizon].ravel()[keep]
-    mask = window.truth.mask[:, : plan.horizon].ravel()[keep]
-    unit = np.where(np.isfinite(window.truth.mae_scale), window.truth.mae_scale, 1.0)[series]
+    scaled = plan.scale(window.train)
+    rows, series = plan.training_rows(scaled, seed)
+    some = _evenly(np.arange(len(rows.target)), _POOL)
+    few = type(rows)(rows.target[some], rows.ahead[some], rows.begin[some])
+    pool = plan.design(scaled, few, series[some], plan.past_block(window.train)).x
+    names = learner.feature_names
+    place = {name: k for k, name in enumerate(names)}
 
-    def loss(x: np.ndarray) -> float:
-        z = plan.bounded(learner.predict_scaled(x) * design.scale + design.base, design.series, scaled)
-        error = np.abs(plan.inverse(z, scaled.shift[series]) - truth) / unit
-        return float(error[mask].mean())
+    def forecast(name: str | None, rng: np.random.Generator) -> np.ndarray:
+        def predict(x: np.ndarray) -> np.ndarray:
+            if name is None:
+                return learner.predict_scaled(x)
+            other = x.copy()
+            other[:, place[name]] = pool[rng.integers(0, len(pool), len(x)), place[name]]
+            return learner.predict_scaled(other)
 
-    groups: Mapping[str, list[int]] = _groups(plan.columns, raw=raw)
-    found = permutation_importance(loss, design.x, groups, repeats=repeats, seed=seed)
-    return [(i.name, i.mean, i.std) for i in found]
+        return direct_forecast(plan, predict, window.train, window.future)
 
-
-def _groups(columns: tuple[tuple[str, str], ...], *, raw: bool) -> dict[str, list[int]]:
-    groups: dict[str, list[int]] = {}
-    for i, (feature, source) in enumerate(columns):
-        groups.setdefault(source if raw else feature, []).append(i)
-    return groups
+    return _increase(names, set(names), forecast, window, repeats=repeats, seed=seed)
 
 
-def _by_input(model: ForecastModel, name: str | None, window: Window, repeats: int, seed: int) -> list[dict[str, Any]]:
-    rng = np.random.default_rng(seed)
-    unit = np.where(np.isfinite(window.truth.mae_scale), window.truth.mae_scale, 1.0)[:, None]
-
-    def loss(train: Any, future: Future) -> float:
-        error = np.abs(model.forecast(train, future, (), model=name).point - window.truth.y) / unit
-        return float(error[window.truth.mask].mean())
-
-    from dataclasses import replace
-
-    base = loss(window.train, window.future)
-    rows = []
-    for k, column in enumerate(window.train.known.names):
-        worse = []
-        for _ in range(repeats):
-            known = _shuffled(window.future.known, k, rng)
-            worse.append(loss(window.train, Future(window.future.horizon, known)) - base)
-        rows.append((column, np.mean(worse), np.std(worse)))
-    worse = []
-    for _ in range(repeats):
-        order = rng.permutation(window.train.n_rows)
-        order = order[np.argsort(window.train.series_of_rows()[order], kind="stable")]
-        worse.append(loss(replace(window.train, y=window.train.y[order]), window.future) - base)
-    rows.append(("target", np.mean(worse), np.std(worse)))
-    return _ordered(rows)
+def _increase(
+    names: Sequence[str],
+    read: set[str],
+    forecast: Callable[[str | None, np.random.Generator], np.ndarray],
+    window: Window,
+    *,
+    repeats: int,
+    seed: int,
+) -> Importances:
+    base = _losses(forecast(None, np.random.default_rng(seed)), window)
+    mean, std = np.zeros((len(names), len(base))), np.zeros((len(names), len(base)))
+    for k, name in enumerate(names):
+        if name not in read:
+            continue
+        rng = np.random.default_rng(seed)  # the same dice for every input: differences are not luck
+        worse = np.stack([_losses(forecast(name, rng), window) - base for _ in range(repeats)])
+        mean[k], std[k] = worse.mean(axis=0), worse.std(axis=0)
+    return Importances(tuple(names), mean, std, "permutation")
 
 
-def _shuffled(block: Block, column: int, rng: np.random.Generator) -> Block:
-    values = block.values.copy()
-    values[:, column] = rng.permutation(values[:, column])
-    return replace(block, values=values)
+def _losses(point: np.ndarray, window: Window) -> np.ndarray:
+    """Mean absolute error over the series' typical changes, overall and by step. Shape [1 + horizon]."""
+    truth = window.truth
+    unit = np.where(np.isfinite(truth.mae_scale) & (truth.mae_scale > 0), truth.mae_scale, 1.0)[:, None]
+    error = np.where(truth.mask, np.abs(point - truth.y) / unit, 0.0)
+    count = truth.mask.sum(axis=0)
+    steps = np.where(count > 0, error.sum(axis=0) / np.maximum(count, 1), np.nan)
+    return np.concatenate([[error.sum() / max(int(count.sum()), 1)], steps])

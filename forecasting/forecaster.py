@@ -178,6 +178,7 @@ class Forecaster:
                 self._rows = self._leaderboard_rows(run)
                 self._alerts()
                 self._save_into(run.path / "model")
+                self._write_features(run.path)
             except BaseException as error:
                 run.set_state("failed", str(error))
                 LOG.exception("run failed")
@@ -382,29 +383,98 @@ class Forecaster:
         return pd.DataFrame(self._report.rows(), columns=["name", "status", "message", "details"])
 
     def feature_names(self, model: str | None = None) -> list[str]:
-        """Engineered features of a model's pooled members, in order; empty where it has none."""
-        fitted, _ = self._fitted()
-        names: dict[str, None] = {}
-        for member, weight in fitted.entry(model).weights:
-            learner = fitted.learner(member) if weight else None
-            names |= dict.fromkeys(getattr(learner, "feature_names", ()))
-        return list(names)
+        """What a model works with: engineered features of its pooled members, raw inputs of the others, in order."""
+        from forecasting.featurization import engineered
 
-    def explain(self, model: str | None = None, *, raw: bool = True, repeats: int = 3) -> pd.DataFrame:
-        """How much worse the newest window's forecasts get when one input is shuffled, best model by default.
+        return list(dict.fromkeys(feature for feature, _ in engineered(self._fitted()[0], model)))
 
-        Parameters
-        ----------
-        raw : by column of the user's data ("target" = its own history, "time" = calendar), or by engineered feature.
+    def featurization_summary(self, model: str | None = None) -> pd.DataFrame:
+        """What became of each column of the data in a model.
 
         Returns
         -------
-        feature, importance (increase of the scaled absolute error), std; largest first.
+        RawFeatureName, TypeDetected, Dropped ("Yes" where the model does not read it), EngineeredFeatureCount,
+        Transformations (list). The run directory holds the best model's as `featurization_summary.json`, and
+        `engineered_feature_names.json` beside it.
+        """
+        from forecasting.featurization import summary
+
+        return pd.DataFrame(summary(*self._fitted(), model))
+
+    def explain(
+        self,
+        model: str | None = None,
+        *,
+        raw: bool = True,
+        method: str = "auto",
+        by_horizon: bool = False,
+        local: bool = False,
+        future: Any = None,
+        repeats: int = 3,
+    ) -> pd.DataFrame:
+        """Say which inputs the forecasts depend on.
+
+        Parameters
+        ----------
+        model : any entry of the leaderboard; None = the best.
+        raw : by column of the user's data ("target" = the series' own history, "time" = calendar, "holidays", "series"
+            = which one it is), or by engineered feature.
+        method : "auto" (SHAP for trees and linear models on the design matrix, permutation for all others), "shap", or
+            "permutation".
+        by_horizon : a row for each step ahead instead of one over all of them.
+        local : a row for each forecast and feature instead: what it adds to this forecast, in target units. Forests
+            of deep trees take up to half a second a forecast.
+        future : with `local`: rows to forecast with their known covariates. None = the steps after the end, or the
+            newest window of the training data where there are known covariates.
+        repeats : shuffles of permutation.
+
+        Returns
+        -------
+        feature, importance, std, method (and horizon), largest first.
+
+        * SHAP (Lundberg et al. 2020): mean absolute contribution to forecasts of the search's windows, in units of the
+          model's scale (a series' typical seasonal change, after transforms and minus its base); std over these rows.
+        * permutation: how much the absolute error over the typical seasonal change grows in the newest window, which
+          the model is fitted without, where an input loses its information (`forecasting.whatif`, at most 100 series);
+          std over the repeats. Inputs that a model does not read have 0.
+        * ensembles: each member's importances are divided by their sum, then averaged by the members' weights: shares
+          that add up to 1.
+
+        With `local`: ids, time, feature, contribution. Those of one forecast add up to the model's value before limits
+        and rounding; "(base)" is where it starts, and a member of an ensemble that cannot be split is one feature.
+
+        Raises
+        ------
+        ConfigError : SHAP or `local` is asked of a model that has neither. MissingPackageError : `shap` is missing.
         """
         from forecasting.explain import importance
 
         fitted, _ = self._fitted()
-        return pd.DataFrame(importance(fitted, model, raw=raw, repeats=repeats, seed=self.seed))
+        if local:
+            if method == "permutation" or by_horizon:
+                raise ConfigError("local=True gives SHAP contributions of single steps: leave method and by_horizon.")
+            return self._explain_rows(model, future, raw=raw)
+        if future is not None:
+            raise ConfigError("explain reads future only with local=True.")
+        rows = importance(fitted, model, raw=raw, method=method, by_horizon=by_horizon, repeats=repeats, seed=self.seed)
+        return pd.DataFrame(rows)
+
+    def _explain_rows(self, model: str | None, future: Any, *, raw: bool) -> pd.DataFrame:
+        from forecasting.explain import local_contributions
+
+        fitted, schema = self._fitted()
+        panel = fitted.task.panel
+        if future is not None or not schema.known:
+            ahead = door.future_block(future, schema, panel, self.horizon)
+        else:
+            window = fitted.task.windows()[0]
+            panel, ahead = window.train, window.future
+        parts = local_contributions(fitted, model, panel, ahead, raw=raw)
+        empty = Forecast(np.zeros((panel.n_series, ahead.horizon, 1)))
+        frame = door.forecast_frame(empty, panel, schema, quantiles=(), level=(), dropped={}).drop(columns="yhat")
+        rows = frame.loc[np.repeat(np.arange(len(frame)), len(parts))].reset_index(drop=True)
+        values = np.stack([table.ravel() for table in parts.values()], axis=1).ravel()
+        return rows.assign(feature=list(parts) * len(frame), contribution=values)
 
     def make_future_frame(self, horizon: int | None = None) -> pd.DataFrame:
         """Ids and times of the steps ahead, to be filled with the known covariates."""
@@ -482,6 +552,11 @@ class Forecaster:
         fitted, _ = self._fitted()
         own = {**self._run_settings(), "leaderboard": self._rows, "stopped": self._stopped}
         fitted.save(path, {"kind": _KIND, "forecaster": own})
+
+    def _write_features(self, folder: Path) -> None:
+        from forecasting.featurization import write
+
+        write(*self._fitted(), folder)
 
     def _fitted(self) -> tuple[ForecastModel, door.Schema]:
         if self._model is None or self._schema is None:

@@ -64,6 +64,7 @@ class Schema:
     known, past, static : covariate names. kinds : how each of them is read. vocabulary : categories by column.
     aggregate : rows of one period are put together this way, None = no row may repeat.
     fills, flagged : covariate -> how its gaps are filled; those whose gaps become features.
+    ignored : columns that nothing reads -> how they would be read.
     """
 
     columns: Names
@@ -81,6 +82,7 @@ class Schema:
     aggregate: str | None
     fills: tuple[tuple[str, str], ...] = ()
     flagged: tuple[str, ...] = ()
+    ignored: tuple[tuple[str, Kind], ...] = ()
 
     @property
     def known_names(self) -> tuple[str, ...]:
@@ -99,7 +101,7 @@ class Schema:
         values["columns"] = Names(tuple(names["id"]), names["time"], names["target"])
         for name in ("id_dtypes", "known", "past", "static", "flagged"):
             values[name] = tuple(raw[name])
-        for name in ("kinds", "fills"):
+        for name in ("kinds", "fills", "ignored"):
             values[name] = tuple((column, value) for column, value in raw[name])
         values["vocabulary"] = tuple((n, tuple(c)) for n, c in raw["vocabulary"])
         return cls(**values)
@@ -239,6 +241,7 @@ def prepare(frame: Any, settings: DataSettings, *, min_length: int, report: Repo
         weight=settings.weight,
         aggregate=settings.aggregate,
         fills=tuple(sorted(settings.fill_numbers.items())),
+        ignored=tuple((c, kind_of(data[c])) for c in _unused(data, names, settings)),
     )
     table = _table(data, schema, times, need_target=True)
     regular = make_regular(table, settings, min_length, report, others=_other_columns(data, names, cov.all))
@@ -277,11 +280,16 @@ def _check_roles(data: pd.DataFrame, names: Names, settings: DataSettings, repor
         require(data, name, "covariate")
         if name in roles:
             raise DataError(f"covariate {name!r} is the {roles[name]} column. Fix: leave it out of the covariates.")
-    used = {*roles, *settings.covariates.all, settings.weight}
-    ignored = [str(c) for c in data.columns if c not in used]
+    ignored = _unused(data, names, settings)
     if ignored:
         text = f"not declared as covariates and ignored: {', '.join(ignored)}"
         report.append(Guardrail("Undeclared columns", "done", text))
+
+
+def _unused(data: pd.DataFrame, names: Names, settings: DataSettings) -> list[str]:
+    """Columns that nothing reads."""
+    used = {names.time, names.target, *names.id, *settings.covariates.all, settings.weight}
+    return [str(c) for c in data.columns if c not in used]
 
 
 def _with_found_ids(data: pd.DataFrame, names: Names, settings: DataSettings, report: Report) -> Names:

@@ -65,6 +65,7 @@ class TimeGrid:
     freq : normalised pandas alias, or "step" for whole-number time.
     origin : the instant of step 0, naive, ISO text (for "step": a whole number as text).
     every : for "step" only, how far apart two steps are.
+    holiday_shift : steps by which holidays are looked up too late; 0 but for asking what holidays matter.
 
     Examples
     --------
@@ -78,6 +79,7 @@ class TimeGrid:
     freq: str
     origin: str
     every: int = 1
+    holiday_shift: int = 0
 
     @classmethod
     def steps(cls, origin: int = 0, every: int = 1) -> TimeGrid:

@@ -90,7 +90,9 @@ def fit(
         shutil.copyfile(job, out / "job.yml")
     _finish(forecaster, out, frame)
     if spec.training.enable_model_explainability:
-        _write(forecaster.explain(), out / "explanation.csv", "importance of the inputs")
+        importances = forecaster.explain()
+        _write(importances, out / "explanation.csv", "importance of the inputs")
+        _draw(importances, out / "explanation.html")
     if "test_data" in held_out:
         _evaluate(forecaster, out, held_out["test_data"], out / "test")
     _end(forecaster, out)
@@ -159,6 +161,41 @@ def backtest(
     levels = _asked_quantiles(forecaster, quantiles, None)
     frame = forecaster.backtest(windows=windows, step=step, quantiles=levels, model=model)
     _write(frame, out, "backtest")
+
+
+@app.command()
+def explain(
+    run: RunFolder,
+    *,
+    out: OutFile,
+    model: Model = None,
+    raw: Annotated[
+        bool, typer.Option("--raw/--engineered", help="By column of the data, or by engineered feature.")
+    ] = True,
+    local: Annotated[bool, typer.Option("--local", help="What each input adds to each single forecast.")] = False,
+    by_horizon: Annotated[bool, typer.Option("--by-horizon", help="A row for each step ahead.")] = False,
+    method: Annotated[str, typer.Option("--method", help="auto, shap or permutation.")] = "auto",
+    future: Annotated[
+        Path | None, typer.Option("--future", help="With --local: known covariates of the steps ahead.")
+    ] = None,
+    chart: Annotated[
+        Path | None, typer.Option("--chart", metavar="FILE", help="Draw it too (.html, .png, .pdf or .svg).")
+    ] = None,
+) -> None:
+    """Tell which inputs the forecasts depend on."""
+    forecaster = _load(run, out)
+    if chart is not None:
+        if local:
+            raise ConfigError("--chart draws importances, not single forecasts. Fix: leave --local or --chart.")
+        if chart.suffix.lower() not in {".html", ".png", ".pdf", ".svg"}:
+            raise ConfigError(f"--chart is written as .html, .png, .pdf or .svg, got {chart.name!r}.")
+        _check_writable(chart.parent)
+    found = forecaster.explain(
+        model, raw=raw, method=method, by_horizon=by_horizon, local=local, future=_table(future, run)
+    )
+    _write(found, out, "contributions to each forecast" if local else "importance of the inputs")
+    if chart is not None:
+        _draw(found, chart)
 
 
 @app.command()
@@ -354,6 +391,13 @@ def _finish(forecaster: Forecaster, run: Path, frame: DataFrame | None) -> None:
     _write(forecast, run / "forecast.csv", "forecast")
     if frame is not None:
         _say(f"picture: {forecast_html(frame, forecast, run / 'forecast.html', **_roles(run))}")
+
+
+def _draw(importances: DataFrame, path: Path) -> None:
+    from forecasting.plots_explain import importance_html, importance_image
+
+    drawn = importance_html if path.suffix.lower() == ".html" else importance_image
+    _say(f"picture: {drawn(importances, path)}")
 
 
 def _roles(run: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ HEAVY = {
     "torch", "xgboost", "prophet", "pmdarima", "statsmodels", "lightgbm", "optuna", "sklearn", "numba", "pydantic",
     "matplotlib",
     "plotly",
+    "shap",
 }  # fmt: skip
 LAZY = HEAVY | {"pebble", "joblib", "skops", "holidays", "pyarrow"}
 SOURCES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))

@@ -67,7 +67,7 @@ def holiday_features(grid: TimeGrid, steps: np.ndarray, country: str, window: in
     names = holiday_names(grid, window)
     if not names:
         return np.empty((len(steps), 0), dtype=np.float32)
-    unique, where = np.unique(steps, return_inverse=True)
+    unique, where = np.unique(np.asarray(steps) + grid.holiday_shift, return_inverse=True)
     around = np.concatenate([unique[:1] - 1, unique, unique[-1:] + 1])
     days = grid.stamps(around).to_numpy().astype("datetime64[D]").astype(np.int64)
     years = (days[[0, -1]].astype("datetime64[D]")).astype("datetime64[Y]").astype(int) + 1970

@@ -19,7 +19,7 @@ from forecasting.features.history import Rows
 from forecasting.features.impute import TYPICAL, filled, typical
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from forecasting.learners.base import FitContext
     from forecasting.panel import Block, Future, Panel
@@ -465,16 +465,33 @@ class FeaturePlan:
         return cls(**values)
 
 
-def direct_forecast(
-    plan: FeaturePlan, predict: Callable[[np.ndarray], np.ndarray], panel: Panel, future: Future
-) -> np.ndarray:
-    """Point forecasts of a one-model-for-every-h predictor. Shape [n, horizon].
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Some steps of a forecast: the rows predicted and what became of them, each array [r], series by series.
 
-    Past the horizon the plan was fitted for, forecasts are fed back as history (recursion by whole horizons).
+    Parameters
+    ----------
+    design : what was read. ahead : steps after the end of the history. predicted : on the model's scale.
+    z : transformed target, held in bounds. value : target units. shift : of the transform.
+    """
+
+    design: Design
+    ahead: np.ndarray
+    predicted: np.ndarray
+    z: np.ndarray
+    value: np.ndarray
+    shift: np.ndarray
+
+
+def forecast_rounds(
+    plan: FeaturePlan, predict: Callable[[np.ndarray], np.ndarray], panel: Panel, future: Future
+) -> Iterator[Round]:
+    """Forecast with a one-model-for-every-h predictor, as many steps at a time as it was fitted for.
+
+    Past the trained horizon (one step for recursive models) forecasts are fed back as history.
     """
     scaled = plan.scale(panel, future)
     past = plan.past_block(panel)
-    out = np.empty((panel.n_series, future.horizon))
     z = scaled.z
     rows, series = plan.future_rows(scaled, future.horizon)
     ahead = rows.ahead.copy()
@@ -483,12 +500,20 @@ def direct_forecast(
         pick = (ahead >= first) & (ahead < first + step)
         block = Rows(rows.target[pick], ahead[pick] - first + 1, rows.begin[pick])
         design = plan.design(replace(scaled, z=z), block, series[pick], past)
-        z_hat = plan.bounded(predict(design.x) * design.scale + design.base, design.series, scaled)
+        predicted = predict(design.x)
+        z_hat = plan.bounded(predicted * design.scale + design.base, design.series, scaled)
         z = z.copy()
         z[block.target] = z_hat
-        values = plan.inverse(z_hat, scaled.shift[series[pick]])
-        out[:, first - 1 : first - 1 + step] = values.reshape(panel.n_series, -1)
-    return out
+        shift = scaled.shift[series[pick]]
+        yield Round(design, ahead[pick], predicted, z_hat, plan.inverse(z_hat, shift), shift)
+
+
+def direct_forecast(
+    plan: FeaturePlan, predict: Callable[[np.ndarray], np.ndarray], panel: Panel, future: Future
+) -> np.ndarray:
+    """Point forecasts of a one-model-for-every-h predictor (see `forecast_rounds`). Shape [n, horizon]."""
+    rounds = forecast_rounds(plan, predict, panel, future)
+    return np.concatenate([r.value.reshape(panel.n_series, -1) for r in rounds], axis=1)
 
 
 def _joined(panel: Panel, future: Future | None, indptr: np.ndarray, rows: np.ndarray) -> Block:

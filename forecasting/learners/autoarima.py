@@ -118,6 +118,12 @@ class AutoArima(Batch):
         )  # fmt: skip
         return gaussian_channels(point, width, levels)
 
+    def inputs(self, panel: Panel) -> tuple[str, ...]:
+        """Return the history, the calendar where Fourier terms tell a long season, and what the regression reads."""
+        waves = len(self._model["harmonics"]) > 0 and int(self._model["harmonics"][0]) > 0
+        own = [panel.known.names[k] for k in self._numeric(panel.known)] if self.uses_covariates else []
+        return ("target", *(("time",) if waves else ()), *own)
+
     def _period(self, season: int) -> tuple[int, bool]:
         """Steps of the seasonal terms, and whether there are any."""
         return (season, self.seasonal and season > 1) if season <= _LONGEST_SEASON else (1, False)

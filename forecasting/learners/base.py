@@ -66,6 +66,13 @@ class Learner(Protocol):
         """
         ...
 
+    def inputs(self, panel: Panel) -> tuple[str, ...]:
+        """Names of what a forecast of this fitted learner reads; nothing else has any influence.
+
+        They are "target" (the history), "time", "holidays", "series" (which one it is), and covariates of `panel`.
+        """
+        ...
+
     def state(self) -> State:
         """The fitted learner as (JSON, arrays or native bytes)."""
         ...

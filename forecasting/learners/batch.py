@@ -102,6 +102,10 @@ class Batch(ABC):
             values[fallback] = gaussian_channels(point, spread, levels)
         return Forecast(values, levels, fallback)
 
+    def inputs(self, panel: Panel) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's form
+        """Return "target": a forecast reads the series' own history alone."""
+        return ("target",)
+
     @property
     def fallbacks(self) -> dict[str, int]:
         """Reason -> number of series that could not be fitted."""

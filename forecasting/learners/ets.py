@@ -93,6 +93,10 @@ class ExponentialSmoothing(Batch):
         ]
         return np.array(codes, dtype=np.int64).reshape(-1, 3)
 
+    def inputs(self, panel: Panel) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's form
+        """Return the history, and the time where a season counts from the grid's origin."""
+        return ("target", "time") if self._season > 1 else ("target",)
+
     def _fit(self, panel: Panel, context: FitContext) -> Model:
         from forecasting.kernels.batch import over_slices
         from forecasting.kernels.ets_search import fit_series

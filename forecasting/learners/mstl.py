@@ -105,6 +105,10 @@ class MSTL:
             total += np.where((recent.lengths >= 2 * m)[:, None], season[k][rows], 0.0)
         return Forecast(inner.values + total[:, :, None], inner.quantiles, inner.fallback)
 
+    def inputs(self, panel: Panel) -> tuple[str, ...]:
+        """Return what the trend learner reads, which is the series' own history."""
+        return tuple(self._inner.inputs(panel))
+
     @property
     def fallbacks(self) -> dict[str, int]:
         """Reason -> number of series that could not be fitted."""

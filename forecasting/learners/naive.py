@@ -52,6 +52,10 @@ class Flat(ABC):
         point, spread, short = self._rule(panel, np.arange(future.horizon))
         return Forecast(gaussian_channels(point, spread, levels), levels, short)
 
+    def inputs(self, panel: Panel) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's form
+        """Return "target": a forecast reads the series' own history alone."""
+        return ("target",)
+
     def state(self) -> State:
         """Return the season; there is nothing else."""
         return {"season": self._season}, {}

@@ -70,6 +70,11 @@ class Prophet(Local):
         """Return `max_rows`."""
         return self.max_rows
 
+    def inputs(self, panel: Panel) -> tuple[str, ...]:
+        """Return the time, holidays and known covariates: the history is only in the parameters."""
+        days = ("holidays",) if self._country and self.holidays and not panel.grid.is_integer else ()
+        return ("time", *days, *(panel.known.names if self.covariates else ()))
+
     def _prepare(self, panel: Panel) -> None:  # noqa: ARG002 - the shared form
         if self._country and self.holidays:
             self._country = check_country(self._country)
@@ -134,6 +139,10 @@ class Prophet(Local):
 
             fitted = model_from_json(model["prophet"])
             parts = fitted.predict(frame)
+            if history.grid.holiday_shift and "holidays" in parts:
+                moved = fitted.predict(frame.assign(ds=history.grid.stamps(steps + history.grid.holiday_shift)))
+                part = "multiplicative_terms" if fitted.holidays_mode == "multiplicative" else "additive_terms"
+                parts[part] += moved["holidays"] - parts["holidays"]
         trend, times, plus = (parts[k].to_numpy() for k in ("trend", "multiplicative_terms", "additive_terms"))
         point = trend * (1 + times) + plus
         if not levels:

@@ -14,6 +14,7 @@ from forecasting.learners.base import FitContext, NewHistory, Unseen, gaussian_c
 from forecasting.panel import Forecast
 
 if TYPE_CHECKING:
+    from automl.explain import Contributions
     from automl.trial import State
     from forecasting.features.plan import Design
     from forecasting.panel import Future, Panel
@@ -90,6 +91,18 @@ class Pooled(ABC):
     def predict_scaled(self, x: np.ndarray) -> np.ndarray:
         """Predictions on the model's scale for rows of the plan's design matrix. Shape [r]."""
         return self._predict(x)
+
+    def contributions(self, x: np.ndarray) -> Contributions | None:  # noqa: ARG002 - shared form
+        """What each column adds to the predictions on the model's scale; None where only permutation can tell."""
+        return None
+
+    def contribution_work(self) -> float:
+        """Operations that the contributions of one row take, about; 0 = next to none."""
+        return 0.0
+
+    def inputs(self, panel: Panel) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's form
+        """Raw inputs of the engineered features."""
+        return tuple(dict.fromkeys(source for _, source in self._plan.columns))
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -205,6 +218,14 @@ class LightGBM(Pooled):
     def _predict(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self._booster.predict(x, num_threads=1), dtype=float)
 
+    def contributions(self, x: np.ndarray) -> Contributions | None:
+        """Tree SHAP by LightGBM; None for linear leaves and for objectives on a log scale."""
+        from automl.explain import stacked_contributions
+
+        if self.linear_tree or self.objective in {"tweedie", "poisson", "gamma"}:
+            return None
+        return stacked_contributions(self._booster.predict(x, pred_contrib=True, num_threads=1))
+
     def _regressor_state(self) -> State:
         return {}, {"booster": self._booster.model_to_string().encode()}
 
@@ -273,6 +294,14 @@ class XGBoost(Pooled):
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self._booster.inplace_predict(x), dtype=float)
+
+    def contributions(self, x: np.ndarray) -> Contributions | None:
+        """Tree SHAP by XGBoost; None for objectives on a log scale."""
+        from automl.explain import stacked_contributions
+
+        if self.objective in {"reg:tweedie", "reg:gamma", "count:poisson"}:
+            return None
+        return stacked_contributions(self._booster.predict(_xgboost().DMatrix(x), pred_contribs=True))
 
     def _regressor_state(self) -> State:
         return {}, {"booster": bytes(self._booster.save_raw("json"))}

@@ -12,6 +12,7 @@ import numpy as np
 from forecasting.learners.regression import Pooled
 
 if TYPE_CHECKING:
+    from automl.explain import Contributions
     from automl.trial import State
     from forecasting.features.plan import Design
     from forecasting.learners.base import FitContext
@@ -27,6 +28,7 @@ class Sklearn(Pooled):
     _scaler: Any = field(default=None, init=False, repr=False, compare=False)
     _fill: Any = field(default=None, init=False, repr=False, compare=False)
     _levels: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _mean: Any = field(default=None, init=False, repr=False, compare=False)
 
     dummies: ClassVar[bool] = False
 
@@ -40,6 +42,7 @@ class Sklearn(Pooled):
         self._fill = fill.astype(np.float32)
         self._levels = {i: int(design.x[:, i].max()) + 1 for i in self._plan.categorical} if self.dummies else {}
         x = self._clean(design.x)
+        self._mean = x.mean(axis=0, dtype=float)
         self._scaler = fit_scaler(self.scaler, x)
         self._estimator = self._build(context, len(x))
         x = self._scaler.transform(x)
@@ -58,9 +61,38 @@ class Sklearn(Pooled):
         x = np.where(np.isfinite(x), x, self._fill)
         if not self._levels:
             return x
-        plain = [i for i in range(x.shape[1]) if i not in self._levels]
+        plain = self._plain(x.shape[1])
         hot = [(x[:, i : i + 1] == np.arange(n)).astype(np.float32) for i, n in self._levels.items()]
         return np.concatenate([x[:, plain], *hot], axis=1)
+
+    def _plain(self, columns: int) -> list[int]:
+        """Columns that are no codes; those come first, dummies after them."""
+        return [i for i in range(columns) if i not in self._levels]
+
+    def contributions(self, x: np.ndarray) -> Contributions | None:
+        """SHAP values of linear models and trees; None for neighbours, and behind scalers that mix columns of trees."""
+        from automl.explain import linear_contributions, tree_contributions
+
+        clean = self._clean(x)
+        if self.explained_as == "linear" and self._scaler.is_linear:
+            slope, intercept = self._scaler.before(
+                self._estimator.coef_, float(np.ravel(self._estimator.intercept_)[0])
+            )
+            found = linear_contributions(slope, intercept, clean, self._mean)
+        elif self.explained_as == "tree" and not self._scaler.mixes:
+            found = tree_contributions(self._estimator, self._scaler.transform(clean))
+        else:
+            return None
+        owner = [*self._plain(x.shape[1]), *(i for i, n in self._levels.items() for _ in range(n))]
+        return found.summed(owner, x.shape[1]) if self._levels else found
+
+    def contribution_work(self) -> float:
+        """Operations of the SHAP values of one row; forests of deep trees take long."""
+        from automl.explain import tree_work
+
+        return tree_work(self._estimator) if self.explained_as == "tree" else 0.0
+
+    explained_as: ClassVar[str] = "tree"
 
     @abstractmethod
     def _build(self, context: FitContext, rows: int) -> Any: ...
@@ -77,6 +109,7 @@ class Sklearn(Pooled):
         return {"scaler": scaler, "levels": levels}, {
             **blobs,
             "fill": self._fill,
+            "mean": self._mean,
             "estimator": sklearn_to_bytes(self._estimator),
         }
 
@@ -87,7 +120,7 @@ class Sklearn(Pooled):
         arrays = {k.removeprefix("scaler_"): v for k, v in blobs.items() if k.startswith("scaler_")}
         self._scaler = Scaler.from_state(settings["scaler"], arrays)
         self._levels = {int(k): v for k, v in settings["levels"].items()}
-        self._fill = blobs["fill"]
+        self._fill, self._mean = blobs["fill"], blobs["mean"]
         self._estimator = sklearn_from_bytes(blobs["estimator"])
 
 
@@ -103,6 +136,7 @@ class ElasticNet(Sklearn):
 
     name: ClassVar[str] = "ElasticNet"
     dummies: ClassVar[bool] = True
+    explained_as: ClassVar[str] = "linear"
 
     def _build(self, context: FitContext, rows: int) -> Any:
         from sklearn.linear_model import ElasticNet as Estimator
@@ -169,6 +203,7 @@ class KNN(Sklearn):
     weights: str = "distance"
 
     name: ClassVar[str] = "KNN"
+    explained_as: ClassVar[str] = "permutation"
     _weighted: ClassVar[bool] = False
 
     def _build(self, context: FitContext, rows: int) -> Any:
@@ -190,6 +225,7 @@ class LassoLars(Sklearn):
 
     name: ClassVar[str] = "LassoLars"
     dummies: ClassVar[bool] = True
+    explained_as: ClassVar[str] = "linear"
     _weighted: ClassVar[bool] = False
 
     def _build(self, context: FitContext, rows: int) -> Any:  # noqa: ARG002 - shared form
@@ -213,6 +249,7 @@ class SGD(Sklearn):
 
     name: ClassVar[str] = "SGD"
     dummies: ClassVar[bool] = True
+    explained_as: ClassVar[str] = "linear"
 
     def _build(self, context: FitContext, rows: int) -> Any:  # noqa: ARG002 - shared form
         from sklearn.linear_model import SGDRegressor

@@ -146,6 +146,14 @@ class TCNForecaster:
                 rows = rows.extended(rows.lengths, stacked[:, :, 0])
         return Forecast(values, levels, first)
 
+    def inputs(self, panel: Panel) -> tuple[str, ...]:
+        """Return the history, the calendar where the grid has one, holidays, covariates, and the series with codes."""
+        layout = self._layout
+        calendar = () if panel.grid.is_integer and layout.season < 2 else ("time",)
+        days = ("holidays",) if layout.country and not panel.grid.is_integer else ()
+        own = tuple(column.name for columns in (layout.known, layout.past, layout.static) for column in columns)
+        return ("target", *calendar, *days, *(("series",) if layout.ids else ()), *own)
+
     @property
     def training(self) -> dict[str, Any]:
         """How training went: epochs run, the best one, the loss on the rows kept back after each."""

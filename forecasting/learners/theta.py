@@ -48,6 +48,10 @@ class Theta(Batch):
     def __post_init__(self) -> None:
         check_choices(self, {"method": _METHODS, "decomposition": _DECOMPOSITIONS})
 
+    def inputs(self, panel: Panel) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's form
+        """Return the history, and the time where a season counts from the grid's origin."""
+        return ("target", "time") if self._season > 1 else ("target",)
+
     def _fit(self, panel: Panel, context: FitContext) -> Model:
         from forecasting.kernels import theta
         from forecasting.kernels.batch import over_slices

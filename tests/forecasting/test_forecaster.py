@@ -183,7 +183,54 @@ def test_explain_finds_the_price(fitted):
     assert table["price"] > 0
     assert {"price", "target", "time"} <= set(table.index)
     assert len(model.explain("ElasticNet", raw=False)) > len(table)
-    assert model.explain("SeasonalNaive").set_index("feature")["importance"]["target"] > 0
+    naive = model.explain("SeasonalNaive").set_index("feature")["importance"]
+    assert naive["target"] > 0
+    assert naive["price"] == 0
+
+
+def test_explanations_by_step_and_by_row(fitted):
+    model, _, test, _ = fitted
+    steps = model.explain("ElasticNet", by_horizon=True)
+    assert steps.columns.tolist() == ["feature", "importance", "std", "method", "horizon"]
+    assert steps["horizon"].nunique() == HORIZON
+    rows = model.explain("ElasticNet", local=True, future=test)
+    assert rows.columns.tolist() == ["unique_id", "ds", "feature", "contribution"]
+    total = rows.groupby(["unique_id", "ds"])["contribution"].sum().to_numpy()
+    np.testing.assert_allclose(total, model.predict(test, model="ElasticNet")["yhat"], rtol=1e-6)
+    newest = model.explain("ElasticNet", local=True)["ds"]
+    assert newest.max() < test["ds"].min()
+    assert newest.nunique() == HORIZON
+    with pytest.raises(ConfigError, match="only with local=True"):
+        model.explain(future=test)
+    with pytest.raises(ConfigError, match="leave method and by_horizon"):
+        model.explain(local=True, by_horizon=True)
+
+
+def test_the_summary_names_every_column_and_comes_back_from_disk(tmp_path):
+    frame = monthly(extra=True).assign(note="x", when=pd.Timestamp("2020-01-01"), extra=1.5)
+    model = Forecaster(HORIZON, known=["price"], settings=quick(3)).fit(frame, path=tmp_path / "run")
+    table = model.featurization_summary("ElasticNet").set_index("RawFeatureName")
+    assert set(table.index) == set(frame.columns)
+    assert table["Dropped"].to_dict() == {
+        "unique_id": "No", "ds": "No", "y": "No", "price": "No", "note": "Yes", "when": "Yes", "extra": "Yes",
+    }  # fmt: skip
+    assert table.loc[["price", "note", "when", "extra"], "TypeDetected"].tolist() == [
+        "Numeric", "Categorical", "DateTime", "Numeric",
+    ]  # fmt: skip
+    assert table.loc["price", "EngineeredFeatureCount"] == 4
+    assert table.loc["price", "Transformations"] == ["AsItIs", "RelativeToSeries", "RelativeToOtherSeries", "Change"]
+    assert {"Lag", "RollingWindow", "SeasonalLag"} <= set(table.loc["y", "Transformations"])
+    assert table["EngineeredFeatureCount"].sum() == len(model.feature_names("ElasticNet"))
+    assert model.featurization_summary("Average").set_index("RawFeatureName")["Dropped"]["price"] == "Yes"
+    summary = json.loads((tmp_path / "run" / "featurization_summary.json").read_text())
+    assert summary == model.featurization_summary().to_dict("records")
+    names = json.loads((tmp_path / "run" / "engineered_feature_names.json").read_text())
+    assert names == model.feature_names()
+    model.save(tmp_path / "saved")
+    back = Forecaster.load(tmp_path / "saved")
+    assert back.featurization_summary().to_dict("records") == summary
+    assert back.feature_names() == names
+    pd.testing.assert_frame_equal(back.explain("ElasticNet"), model.explain("ElasticNet"))
 
 
 def test_future_frame_and_features(fitted):
@@ -193,7 +240,7 @@ def test_future_frame_and_features(fitted):
     assert (frame.groupby("unique_id").size() == HORIZON).all()
     assert frame["ds"].min() > train["ds"].max()
     assert "price" in model.feature_names("ElasticNet")
-    assert model.feature_names("Average") == []
+    assert model.feature_names("Average") == ["target"]
 
 
 def _bytes(frame):

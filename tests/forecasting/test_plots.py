@@ -9,6 +9,7 @@ import pytest
 
 from automl.errors import DataError
 from forecasting.plots import forecast_html, forecast_image
+from forecasting.plots_explain import importance_html, importance_image
 
 
 def frames(ids=("a", "b"), horizon=4):
@@ -94,3 +95,36 @@ def test_errors_name_what_is_wrong(tmp_path):
     with pytest.raises(DataError, match=r"\.png, \.pdf or \.svg"):
         forecast_image(history, forecast, tmp_path / "c.gif")
     assert not list(tmp_path.iterdir())
+
+
+def importances(steps=()):
+    rows = [("price <b>", 0.5), ("target$", 0.25), ("time", -0.1)]
+    table = [{"feature": f, "importance": v, "std": 0.05, "method": "permutation"} for f, v in rows]
+    if steps:
+        table = [{**row, "importance": row["importance"] * h, "horizon": h} for row in table for h in steps]
+    return pd.DataFrame(table)
+
+
+def test_importances_are_drawn_as_they_are(tmp_path):
+    text = importance_html(importances(), tmp_path / "bars.html").read_text()
+    (bars,) = traces_of(text)
+    assert values(bars["x"]) == [0.5, 0.25, -0.1]
+    assert bars["y"] == ["price &lt;b&gt;", "target$", "time"]
+    (cells,) = traces_of(importance_html(importances((1, 2)), tmp_path / "cells.html", most=2).read_text())
+    assert values(cells["z"]) == [0.5, 1.0, 0.25, 0.5] or cells["z"] == [[0.5, 1.0], [0.25, 0.5]]
+    assert len(cells["y"]) == 2
+
+
+@pytest.mark.parametrize(("suffix", "begin"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
+@pytest.mark.parametrize("steps", [(), (1, 2, 3)])
+def test_pictures_of_importances(tmp_path, suffix, begin, steps):
+    assert importance_image(importances(steps), tmp_path / f"a.{suffix}").read_bytes().startswith(begin)
+
+
+def test_what_cannot_be_drawn_is_said(tmp_path):
+    with pytest.raises(DataError, match="no column 'importance', 'std', 'method'"):
+        importance_html(pd.DataFrame({"feature": ["a"], "contribution": [1.0]}), tmp_path / "a.html")
+    with pytest.raises(DataError, match="no row"):
+        importance_html(importances().iloc[:0], tmp_path / "a.html")
+    with pytest.raises(DataError, match=r"\.png, \.pdf, \.svg, got 'a.gif'"):
+        importance_image(importances(), tmp_path / "a.gif")

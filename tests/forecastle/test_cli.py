@@ -499,3 +499,26 @@ def test_demo_ends_within_its_time_with_everything_on_disk(tmp_path, capsys):
     forecast = pd.read_csv(tmp_path / "demo" / "run" / "forecast.csv")
     assert forecast.groupby("unique_id").size().tolist() == [12] * 4
     assert main(["demo", "--out", str(tmp_path / "demo"), "--time-limit", "3"]) == 0, "it can be run again"
+
+
+def test_explain_writes_table_and_chart(priced, tmp_path, capsys):
+    out, chart = tmp_path / "why.csv", tmp_path / "why.png"
+    assert main(["explain", str(priced), "--out", str(out), "--chart", str(chart), "--by-horizon"]) == 0
+    table = pd.read_csv(out)
+    assert table.columns.tolist() == ["feature", "importance", "std", "method", "horizon"]
+    assert set(table["feature"]) == {"target", "time", "price"}
+    assert chart.read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out == ""
+    refused(capsys, ["explain", str(priced), "--out", str(out), "--local"], "cannot be split row by row")
+    refused(capsys, ["explain", str(priced), "--out", str(out), "--method", "lime"], "auto, shap, permutation", "lime")
+    refused(capsys, ["explain", str(priced), "--out", str(out), "--chart", "a.gif"], ".html, .png", "a.gif")
+    refused(capsys, ["explain", str(priced), "--out", str(out), "--local", "--chart", str(chart)], "--chart")
+
+
+def test_a_run_leaves_what_became_of_the_columns(priced):
+    names = json.loads((priced / "engineered_feature_names.json").read_text())
+    rows = json.loads((priced / "featurization_summary.json").read_text())
+    assert names == ["target"]  # Naive and SeasonalNaive read nothing else
+    assert {row["RawFeatureName"]: row["Dropped"] for row in rows} == {
+        "shop": "No", "item": "No", "week": "No", "sold": "No", "price": "Yes",
+    }  # fmt: skip
