@@ -331,6 +331,8 @@ def settings_from_json(raw: dict[str, Any]) -> Settings:
             features=FeatureSettings(**_tuples(raw["features"])),
             search=SearchSettings(**_tuples(search)),
             quantiles=tuple(raw["quantiles"]),
+            integer=raw["integer"],
+            non_negative=raw["non_negative"],
         )
     except TypeError as error:
         raise AutoMLError(f"the run was written by another version of forecastle: {error}.") from error
