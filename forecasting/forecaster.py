@@ -17,14 +17,15 @@ import pandas as pd
 from automl.budget import Deadline
 from automl.errors import ConfigError, DataError, RunError
 from automl.guardrails import Guardrail, Report
+from automl.metrics import UserMetric
 from automl.runs import Run
 from forecasting import backtest as bt
 from forecasting import frame as door
 from forecasting.config import Columns, Covariates, Settings
-from forecasting.fitting import Fitting, metric_name, plan_task, settings_from_json, settings_to_json
+from forecasting.fitting import Fitting, chosen_metric, plan_task, settings_from_json, settings_to_json
 from forecasting.join import join
 from forecasting.learners.base import LEARNERS, check_quantiles
-from forecasting.metrics import METRICS, find_metric
+from forecasting.metrics import METRICS, REPORTED, find_metric, forgiving, own_metric
 from forecasting.model import ForecastModel
 from forecasting.panel import Forecast
 from forecasting.portfolio import skipped, wanted
@@ -33,8 +34,9 @@ from forecasting.request import COLD, Request, answer, steps_ahead
 from forecasting.scoring import Evaluation, evaluation, origins, scored_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from automl.metrics import Metric
 
 LOG = logging.getLogger("forecasting")
 _KIND = "forecasting"
@@ -98,7 +100,7 @@ class Forecaster:
         self._rows: list[dict[str, Any]] = []
         self._dropped: dict[Any, str] = {}
         self._stopped = ""
-        self._metric = metric_name(self.settings)
+        self._metric = chosen_metric(self.settings).name
 
     # -- learning --------------------------------------------------------------------------------------------------
 
@@ -147,16 +149,31 @@ class Forecaster:
         return self._finish(fitting, deadline, replay=None if replay is None else Run.open(replay))
 
     @classmethod
-    def resume(cls, path: str | Path, *, more_trials: int | None = None, more_time: float | None = None) -> Forecaster:
+    def resume(
+        cls,
+        path: str | Path,
+        *,
+        more_trials: int | None = None,
+        more_time: float | None = None,
+        metric: UserMetric | Callable[..., float] | None = None,
+    ) -> Forecaster:
         """Take up a run that was killed, cancelled or completed; finished trials are not run again.
 
         Parameters
         ----------
         more_trials : trials on top of those the run has. more_time : seconds for this session; None = the run's limit.
+        metric : the function the run chooses by, where it is one of yours: functions are not stored.
+
+        Raises
+        ------
+        ConfigError : the run chooses by a function of yours, and another or none is given.
         """
         run = Run.open(Path(path))
         saved = run.settings
-        self = cls(int(saved["horizon"]), seed=int(saved["seed"]), settings=settings_from_json(saved["settings"]))
+        settings = _given_again(settings_from_json(saved["settings"]), metric)
+        if isinstance(settings.search.metric, UserMetric):
+            settings.search.metric.at_hand()
+        self = cls(int(saved["horizon"]), seed=int(saved["seed"]), settings=settings)
         self._schema = door.Schema.from_json(saved["schema"])
         self._dropped = {tuple(key): reason for key, reason in saved["dropped"]}
         self._report = Report.from_json(saved["guardrails"])
@@ -307,7 +324,7 @@ class Forecaster:
         fitted, schema = self._fitted()
         levels = check_quantiles(tuple(quantiles) or self.settings.quantiles or (0.1, 0.5, 0.9))
         walked = origins(fitted, schema, test, step=self.horizon, levels=levels, model_name=model, short_too=True)
-        return evaluation(list(walked), schema)
+        return evaluation(list(walked), schema, self._also_scored())
 
     def backtest(
         self,
@@ -346,11 +363,12 @@ class Forecaster:
     def leaderboard(self, metric: str | None = None) -> pd.DataFrame:
         """All models, best first, by the metric chosen by or another one; natural sign, and why a model failed."""
         self._fitted()
-        name = find_metric(metric).name if metric else self._metric
+        ranked = self._named(metric or self._metric)
+        name, ascending = ranked.name, ranked.direction == "min"
         frame = pd.DataFrame(self._rows)
-        other = [c for c in (*METRICS, "bias", "coverage_80") if c in frame.columns and c != name]
+        known = dict.fromkeys((chosen_metric(self.settings).name, self._metric, *METRICS, *REPORTED))
+        other = [c for c in known if c in frame.columns and c != name]
         frame = frame.assign(metric=name, score=frame.get(name, np.nan))
-        ascending = METRICS[name].direction == "min"
         frame = frame.sort_values("score", ascending=ascending, na_position="last", kind="stable")
         first = [
             "model",
@@ -440,8 +458,13 @@ class Forecaster:
         self._save_into(Path(path))
 
     @classmethod
-    def load(cls, path: str | Path) -> Forecaster:
+    def load(cls, path: str | Path, *, metric: UserMetric | Callable[..., float] | None = None) -> Forecaster:
         """Read a saved forecaster, or the one in a run directory.
+
+        Parameters
+        ----------
+        metric : the function it was chosen by, where it is one of yours: functions are not stored. Without it all
+            works, but `evaluate` and backtests leave its scores out.
 
         Raises
         ------
@@ -455,7 +478,8 @@ class Forecaster:
             raise RunError(f"run {path} is {state} and holds no model yet. Fix: forecastle run resume {path}")
         model, manifest = ForecastModel.load(path)
         own = manifest["forecaster"]
-        self = cls(int(own["horizon"]), seed=int(own["seed"]), settings=settings_from_json(own["settings"]))
+        settings = _given_again(settings_from_json(own["settings"]), metric)
+        self = cls(int(own["horizon"]), seed=int(own["seed"]), settings=settings)
         self._model = model
         self._schema = door.Schema.from_json(own["schema"])
         self._report = Report.from_json(own["guardrails"])
@@ -475,7 +499,7 @@ class Forecaster:
             "dropped": [[list(key), reason] for key, reason in self._dropped.items()],
             "guardrails": self._report.to_json(),
             "metric": self._metric,
-            "direction": find_metric(self._metric).direction,
+            "direction": self._named(self._metric).direction,
         }
 
     def _save_into(self, path: Path) -> None:
@@ -487,6 +511,26 @@ class Forecaster:
         if self._model is None or self._schema is None:
             raise RunError("this Forecaster is not fitted yet. Fix: call fit(frame) first.")
         return self._model, self._schema
+
+    def _named(self, metric: str) -> Metric:
+        """Metric by name, the user's own included."""
+        own = self.settings.search.metric
+        if isinstance(own, UserMetric) and metric in {own.name, own.target}:
+            return own_metric(own)
+        return find_metric(metric)
+
+    def _also_scored(self) -> tuple[Metric, ...]:
+        """The user's own metric where it is at hand, or the level's one that was chosen by."""
+        chosen = chosen_metric(self.settings)
+        own = self.settings.search.metric
+        if isinstance(own, UserMetric):
+            try:
+                own.at_hand()
+            except ConfigError as error:
+                LOG.warning("%s is left out of the scores: %s", own.name, error)
+                return ()
+            return (forgiving(chosen),)
+        return () if chosen.name in METRICS else (chosen,)
 
     def _leaderboard_rows(self, run: Run) -> list[dict[str, Any]]:
         fitted, _ = self._fitted()
@@ -557,6 +601,27 @@ def _merge(
         search = replace(search, limits=replace(search.limits, time_limit=time_limit))
     levels = check_quantiles(tuple(quantiles) or settings.quantiles)
     return replace(settings, data=data, search=search, quantiles=levels)
+
+
+def _given_again(settings: Settings, metric: UserMetric | Callable[..., float] | None) -> Settings:
+    """Settings with the function that was not stored with them.
+
+    Raises
+    ------
+    ConfigError : they know no such metric, or one of another name or direction.
+    """
+    if metric is None:
+        return settings
+    stored, given = settings.search.metric, UserMetric.of(metric)
+    if not isinstance(stored, UserMetric):
+        raise ConfigError(f"metric={given.name} was given, but the models were chosen by {stored or 'the default'}.")
+    if given.name != stored.name:
+        raise ConfigError(f"the models were chosen by the metric {stored.name!r}, given is {given.name!r}.")
+    # a plain function says nothing of the direction
+    kept = replace(stored, function=given.at_hand())
+    if isinstance(metric, UserMetric) and given.direction != stored.direction:
+        raise ConfigError(f"{stored.name!r} was chosen by its {stored.direction}, given is its {given.direction}.")
+    return replace(settings, search=replace(settings.search, metric=kept))
 
 
 def _levels(quantiles: Sequence[float], level: Sequence[float]) -> tuple[float, ...]:

@@ -408,7 +408,8 @@ def _board(run: Path, metric: str | None) -> DataFrame:
     opened = Run.open(run)
     if (run / "model").is_dir() and not opened.is_live():
         return _short(Forecaster.load(run).leaderboard(metric))
-    asked = find_metric(metric) if metric else None
+    own = bool(opened.trials()) and metric == opened.metric()[0]  # perhaps a function of the user's
+    asked = find_metric(metric) if metric and not own else None
     rows = opened.leaderboard(asked.name, asked.direction) if asked else opened.leaderboard()
     return _short(pd.DataFrame(rows))
 
