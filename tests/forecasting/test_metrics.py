@@ -181,7 +181,7 @@ def test_a_name_that_means_something_else_is_refused(name):
 def test_what_is_no_metric_is_refused_with_the_fix():
     with pytest.raises(ConfigError, match=r"UserMetric\('my_name', function\)"):
         UserMetric.of(lambda y, f: 0.0)
-    with pytest.raises(ConfigError, match="cannot be imported.*PYTHONPATH"):
+    with pytest.raises(ConfigError, match=r"cannot be imported.*PYTHONPATH"):
         UserMetric.of("no_such_package.metrics:mine")
     with pytest.raises(ConfigError, match="does not exist"):
         UserMetric.of("math:mine")

@@ -76,7 +76,7 @@ def test_a_saved_model_does_without_it_in_another_process(fitted, tmp_path):
 
 def test_a_resumed_run_asks_for_it_again(fitted):
     model, path, metric = fitted
-    with pytest.raises(ConfigError, match="contrary.*not stored.*give it again"):
+    with pytest.raises(ConfigError, match=r"contrary.*not stored.*give it again"):
         Forecaster.resume(path, more_trials=1)
     with pytest.raises(ConfigError, match="'contrary', given is 'other'"):
         Forecaster.resume(path, metric=UserMetric("other", metric.function, "max"))
@@ -119,7 +119,7 @@ def test_a_function_that_fails_is_named_before_the_search(tmp_path):
     def broken(y, f):
         raise KeyError("what")
 
-    with pytest.raises(ConfigError, match="'broken' failed on a naive forecast.*KeyError"):
+    with pytest.raises(ConfigError, match=r"'broken' failed on a naive forecast.*KeyError"):
         Forecaster(6, settings=quick(2, metric=broken)).fit(TRAIN, path=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
