@@ -25,7 +25,7 @@ from forecasting.metrics import CORRELATIONS, SCALED, find_metric, level_of, own
 from forecasting.portfolio import candidates
 from forecasting.season import detect_season
 from forecasting.stationarity import panel_is_stationary
-from forecasting.task import OPEN, PRELOAD, ForecastTask, TaskSettings, open_task, save_task
+from forecasting.task import OPEN, PRELOAD, ForecastTask, TaskSettings, open_task, panel_state, save_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -229,6 +229,24 @@ class Fitting:
     def start(self, task: ForecastTask) -> None:
         """Write the task's files; after this the run can be resumed."""
         save_task(task, self.directory)
+
+    def is_for(self, task: ForecastTask, settings: dict[str, Any]) -> bool:
+        """Whether the run was started for this very task; the limits of its search may be others now."""
+
+        def essence(raw: dict[str, Any]) -> dict[str, Any]:
+            own = json.loads(json.dumps(raw))
+            del own["settings"]["search"]["limits"]
+            return dict(own)
+
+        if essence(self.run.settings) != essence(settings):
+            return False
+        if not self.directory.is_dir():
+            return True
+        old = open_task(str(self.directory))
+        (words, arrays), (own_words, own_arrays) = panel_state(old.panel), panel_state(task.panel)
+        same = json.dumps(words, default=str) == json.dumps(own_words, default=str) and len(old.cuts) == len(task.cuts)
+        pairs = [*((arrays[k], own_arrays[k]) for k in own_arrays), *zip(old.cuts, task.cuts, strict=False)]
+        return same and all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
 
     def finish(
         self,

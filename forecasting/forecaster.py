@@ -21,6 +21,7 @@ from automl.metrics import UserMetric
 from automl.runs import Run
 from forecasting import backtest as bt
 from forecasting import frame as door
+from forecasting.backtesting import BacktestJob, BacktestReport, Searched, check_mode
 from forecasting.config import Columns, Covariates, Settings
 from forecasting.fitting import Fitting, chosen_metric, plan_task, settings_from_json, settings_to_json
 from forecasting.join import join
@@ -31,12 +32,15 @@ from forecasting.panel import Forecast
 from forecasting.portfolio import skipped, wanted
 from forecasting.progress import progress
 from forecasting.request import COLD, Request, answer, steps_ahead
-from forecasting.scoring import Evaluation, evaluation, origins, scored_frame
+from forecasting.scoring import Evaluation, drawn_history, evaluation, origins, scored_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from automl.metrics import Metric
+    from forecasting.charts.gallery import Charts
+    from forecasting.fitting import Plan
+    from forecasting.panel import Panel
 
 LOG = logging.getLogger("forecasting")
 _KIND = "forecasting"
@@ -135,10 +139,7 @@ class Forecaster:
         cuts = None
         if validation is not None:
             cuts = self._validation_cuts(prepared, frame)
-        plan = plan_task(prepared.panel, self.horizon, self.settings, self.seed, cuts)
-        for note in plan.notes:
-            self._report.append(note)
-        self._metric = plan.task.settings.metric
+        plan = self._plan(prepared.panel, cuts)
         if path is None:
             folder = tempfile.mkdtemp(prefix="forecastle-")
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
@@ -147,6 +148,39 @@ class Forecaster:
         fitting = Fitting(self.run, self.settings)
         fitting.start(plan.task)
         return self._finish(fitting, deadline, replay=None if replay is None else Run.open(replay))
+
+    def _plan(self, panel: Panel, cuts: list[np.ndarray] | None = None) -> Plan:
+        plan = plan_task(panel, self.horizon, self.settings, self.seed, cuts)
+        for note in plan.notes:
+            self._report.append(note)
+        self._metric = plan.task.settings.metric
+        return plan
+
+    def fit_panel(self, panel: Panel, schema: door.Schema, path: Path) -> Searched:
+        """As `fit`, on a panel that another Forecaster has read; a run of the same that lies at `path` is taken up.
+
+        Raises
+        ------
+        RunError : a run lies there that searched other data or with other settings.
+        """
+        deadline = Deadline.after(self.settings.search.limits.time_limit)
+        self._schema, self._report = schema, Report()
+        task = self._plan(panel).task
+        settings = self._run_settings()
+        old = (path / "run.json").is_file()
+        self.run = Run.open(path) if old else Run.create(path, task=_KIND, settings=settings, seed=self.seed)
+        fitting = Fitting(self.run, self.settings)
+        if old and not fitting.is_for(task, settings):
+            raise RunError(f"{path} holds a search of other data or settings. Fix: another folder, or remove this one.")
+        if old and self.run.state == "completed":
+            model, manifest = ForecastModel.load(path / "model")
+            self._take(model, manifest["forecaster"])
+        else:
+            fitting.start(task)
+            self._finish(fitting, deadline)
+        fitted, _ = self._fitted()
+        row = next(r for r in self._rows if r["model"] == fitted.best)
+        return Searched(fitted, self._metric, float(row.get(self._metric, np.nan)), self._stopped)
 
     @classmethod
     def resume(
@@ -324,7 +358,7 @@ class Forecaster:
         fitted, schema = self._fitted()
         levels = check_quantiles(tuple(quantiles) or self.settings.quantiles or (0.1, 0.5, 0.9))
         walked = origins(fitted, schema, test, step=self.horizon, levels=levels, model_name=model, short_too=True)
-        return evaluation(list(walked), schema, self._also_scored())
+        return evaluation(list(walked), schema, fitted.task.panel, self._also_scored())
 
     def backtest(
         self,
@@ -346,17 +380,76 @@ class Forecaster:
         """
         fitted, schema = self._fitted()
         levels = check_quantiles(tuple(quantiles) or self.settings.quantiles)
-        panel = fitted.task.panel
-        count = windows or len(fitted.task.cuts)
-        apart = step or (
-            int((fitted.task.cuts[0] - fitted.task.cuts[1])[0]) if len(fitted.task.cuts) > 1 else self.horizon
-        )
-        cuts = bt.cutoffs(panel, self.horizon, count, apart)
         frames = []
-        for window in bt.windows(panel, cuts, self.horizon, fitted.settings.season, levels):
+        for window in self._earlier(windows, step, levels):
             forecast = fitted.refitted(window.train, model).forecast(window.train, window.future, levels, model=model)
             frames.append(scored_frame(forecast, window.train, window.truth, schema))
         return pd.concat(frames, ignore_index=True)
+
+    def backtest_report(
+        self,
+        *,
+        windows: int | None = None,
+        step: int | None = None,
+        mode: str = "model",
+        path: str | Path | None = None,
+        quantiles: Sequence[float] = (),
+        model: str | None = None,
+        time_limit: float | None = None,
+    ) -> BacktestReport:
+        """Forecast at earlier origins what came next, with scores by series and iteration, and pictures.
+
+        Parameters
+        ----------
+        windows, step : how many origins and how many steps apart; default those of the search.
+        mode : "model" fits the chosen model anew at each origin (its weights and interval widths, found on all data,
+            stay); "automl" searches anew at each origin, with the same settings, and lets the winner forecast.
+        path : folder for forecast.csv, scores.csv, models.csv and plots_fcst_vs_actual.pdf; with "automl" also for
+            a run of each origin: a backtest that was stopped goes on where it was, finished searches are kept.
+        quantiles : levels of quantile columns, 0.5 always among them; default those of the settings, or 0.1, 0.5, 0.9.
+        model : entry of the leaderboard for mode "model"; None = the best.
+        time_limit : seconds of each origin's search in mode "automl"; default that of the settings.
+
+        Raises
+        ------
+        RunError : a search failed or was interrupted, or `path` holds one of other data or settings.
+        """
+        check_mode(mode, model)
+        fitted, schema = self._fitted()
+        levels = check_quantiles((*(tuple(quantiles) or self.settings.quantiles or (0.1, 0.9)), 0.5))
+        earlier = list(self._earlier(windows, step, levels))
+        job = BacktestJob(fitted, schema, earlier, levels, self._also_scored())
+        if mode == "model":
+            scores = {row["model"]: row.get(self._metric, np.nan) for row in self._rows}
+            return job.refitted(fitted.entry(model).name, self._metric, scores, path)
+        limits = self.settings.search.limits
+        limits = replace(limits, time_limit=time_limit or limits.time_limit)
+        settings = replace(self.settings, search=replace(self.settings.search, limits=limits))
+
+        def search(panel: Panel, folder: Path) -> Searched:
+            return Forecaster(self.horizon, seed=self.seed, settings=settings).fit_panel(panel, schema, folder)
+
+        return job.searched(search, path)
+
+    def _earlier(self, windows: int | None, step: int | None, levels: tuple[float, ...]) -> Iterator[bt.Window]:
+        """Windows that end at earlier origins, newest first; default those of the search."""
+        for name, value in (("windows", windows), ("step", step)):
+            if value is not None and (isinstance(value, bool) or value < 1):
+                raise ConfigError(f"{name} must be at least 1, got {value!r}.")
+        fitted, _ = self._fitted()
+        panel, own = fitted.task.panel, fitted.task.cuts
+        apart = step or (int((own[0] - own[1])[0]) if len(own) > 1 else self.horizon)
+        cuts = bt.cutoffs(panel, self.horizon, windows or len(own), apart)
+        return bt.windows(panel, cuts, self.horizon, fitted.settings.season, levels)
+
+    def charts(self, forecasts: pd.DataFrame) -> Charts:
+        """Forecast-horizon, residual and predicted-vs-true charts of what `backtest` or `rolling_forecast` returned."""
+        from forecasting.charts.gallery import Charts
+
+        fitted, schema = self._fitted()
+        own = schema.columns
+        seen = drawn_history(fitted.task.panel, schema, forecasts)
+        return Charts.of(forecasts, seen, ids=own.id, time=own.time, target=own.target)
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
@@ -480,12 +573,7 @@ class Forecaster:
         own = manifest["forecaster"]
         settings = _given_again(settings_from_json(own["settings"]), metric)
         self = cls(int(own["horizon"]), seed=int(own["seed"]), settings=settings)
-        self._model = model
-        self._schema = door.Schema.from_json(own["schema"])
-        self._report = Report.from_json(own["guardrails"])
-        self._dropped = {tuple(key): reason for key, reason in own["dropped"]}
-        self._rows = own["leaderboard"]
-        self._stopped, self._metric = own["stopped"], own["metric"]
+        self._take(model, own)
         return self
 
     # -- inner ---------------------------------------------------------------------------------------------------------
@@ -501,6 +589,15 @@ class Forecaster:
             "metric": self._metric,
             "direction": self._named(self._metric).direction,
         }
+
+    def _take(self, model: ForecastModel, own: Mapping[str, Any]) -> None:
+        """Become what was saved."""
+        self._model = model
+        self._schema = door.Schema.from_json(own["schema"])
+        self._report = Report.from_json(own["guardrails"])
+        self._dropped = {tuple(key): reason for key, reason in own["dropped"]}
+        self._rows = own["leaderboard"]
+        self._stopped, self._metric = own["stopped"], own["metric"]
 
     def _save_into(self, path: Path) -> None:
         fitted, _ = self._fitted()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from automl.metrics import Metric
+    from forecasting.charts.gallery import Charts
     from forecasting.model import ForecastModel
     from forecasting.panel import Key, Panel
 
@@ -37,12 +38,22 @@ class Evaluation:
     by_series : metrics of each series.
     counts : how many series were scored, and how many of them normalised errors leave out because they do not change
         in training, or here.
+    columns : names of the user's columns. history : rows before the first origin, of the series that charts show.
     """
 
     metrics: dict[str, float]
     predictions: pd.DataFrame
     by_series: pd.DataFrame
     counts: dict[str, int]
+    columns: door.Names
+    history: pd.DataFrame
+
+    def charts(self) -> Charts:
+        """Forecast-horizon, residual and predicted-vs-true charts."""
+        from forecasting.charts.gallery import Charts
+
+        own = self.columns
+        return Charts.of(self.predictions, self.history, ids=own.id, time=own.time, target=own.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +144,7 @@ def scored_frame(forecast: Forecast, past: Panel, truth: Truth, schema: door.Sch
     return frame
 
 
-def evaluation(walked: list[Origin], schema: door.Schema, also: Sequence[Metric] = ()) -> Evaluation:
+def evaluation(walked: list[Origin], schema: door.Schema, train: Panel, also: Sequence[Metric] = ()) -> Evaluation:
     """Scores over all origins, and by series: all that was forecast of a series is one row of the scores."""
     keys, truth, values = _together(walked)
     by_series = [
@@ -150,7 +161,21 @@ def evaluation(walked: list[Origin], schema: door.Schema, also: Sequence[Metric]
         "series_without_training_range": int((seen & ~np.isfinite(truth.value_range)).sum()),
         "series_without_test_range": int((seen & ~np.isfinite(own_ranges(truth))).sum()),
     }
-    return Evaluation(later_scores(truth, values, also), predictions, pd.DataFrame(by_series), counts)
+    scores, own = later_scores(truth, values, also), schema.columns
+    return Evaluation(
+        scores, predictions, pd.DataFrame(by_series), counts, own, drawn_history(train, schema, predictions)
+    )
+
+
+def drawn_history(panel: Panel, schema: door.Schema, forecasts: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the first series of the forecasts, as many as charts may show: ids, time, target."""
+    from forecasting.charts.gallery import MAX_PAGES
+
+    ids = list(schema.columns.id)
+    first = forecasts[ids].drop_duplicates().head(MAX_PAGES) if ids else pd.DataFrame()
+    wanted = {tuple(map(str, row)) for row in first.itertuples(index=False)}
+    which = [i for i, key in enumerate(panel.ids) if not ids or tuple(map(str, key)) in wanted]
+    return door.history_frame(panel.select(np.array(which, dtype=np.int64)), schema)
 
 
 def _together(walked: list[Origin]) -> tuple[list[Key], Truth, np.ndarray]:
