@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from automl.errors import UnknownNameError
+from automl.candidates import import_object
+from automl.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +36,111 @@ class Metric:
     def loss(self, value: float) -> float:
         """Value turned so that lower is better."""
         return value if self.direction == "min" else -value
+
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class UserMetric:
+    """A function of the user's to choose models by.
+
+    It is called in the process that runs the search, never in a worker, and is not stored with a run or a model: these
+    keep the name, the direction and, where there is one, the text by which it can be imported again.
+
+    Parameters
+    ----------
+    name : shown in leaderboards. function : (actual, forecast), both shape [n] -> float; None = not at hand.
+    direction : whether the lowest ("min") or highest value is best. target : `"package.module:function"`.
+
+    Examples
+    --------
+    >>> UserMetric("worst_miss", lambda y, f: abs(y - f).max()).score(np.array([1.0, 2.0]), np.array([1.5, 4.0]))
+    2.0
+    >>> UserMetric.of("math:dist").name
+    'dist'
+    """
+
+    name: str
+    function: Callable[[np.ndarray, np.ndarray], float] | None = None
+    direction: Direction = "min"
+    target: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _PLAIN_NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"a metric's name is letters, digits, '_', '-' or '.', got {self.name!r}. "
+                "Fix: UserMetric('my_name', function)."
+            )
+        if self.direction not in {"min", "max"}:
+            raise ConfigError(f"direction of metric {self.name!r} must be 'min' or 'max', got {self.direction!r}.")
+        if self.function is not None and not callable(self.function):
+            raise ConfigError(f"metric {self.name!r} needs a function of (actual, forecast), got {self.function!r}.")
+
+    @classmethod
+    def of(cls, spec: str | Callable[..., float] | UserMetric) -> UserMetric:
+        """Read what a user may give: a metric, a function, or the text "package.module:name" of either.
+
+        Raises
+        ------
+        ConfigError : it cannot be imported, or is no function.
+        """
+        if isinstance(spec, UserMetric):
+            return spec
+        if isinstance(spec, str):
+            found = _imported(spec)
+            made = found if isinstance(found, UserMetric) else cls(spec.rpartition(":")[2], found)
+            return replace(made, target=spec)
+        return cls(getattr(spec, "__name__", type(spec).__name__), spec)
+
+    def at_hand(self) -> Callable[[np.ndarray, np.ndarray], float]:
+        """Return the function itself, imported where that is needed.
+
+        Raises
+        ------
+        ConfigError : it is not stored and cannot be imported.
+        """
+        if self.function is not None:
+            return self.function
+        if self.target is None:
+            raise ConfigError(
+                f"metric {self.name!r} is a function of yours, which is not stored with a run or a model. "
+                f"Fix: give it again, metric={self.name}."
+            )
+        function = UserMetric.of(self.target).function
+        if function is None:
+            raise ConfigError(f"{self.target} holds no function.")
+        return function
+
+    def score(self, y: np.ndarray, f: np.ndarray) -> float:
+        """Value on actual and forecast, both shape [n].
+
+        Raises
+        ------
+        ConfigError : the function is not at hand, or returned something else than a number.
+        """
+        value = self.at_hand()(y, f)
+        try:
+            return float(value)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"metric {self.name!r} must return one number, it returned {type(value).__name__}."
+            ) from error
+
+    def to_json(self) -> dict[str, str | None]:
+        """All but the function."""
+        return {"name": self.name, "direction": self.direction, "target": self.target}
+
+
+def _imported(target: str) -> Any:
+    """Import a function or metric named by text; says how where that fails."""
+    fix = "Fix: install its package, or name its folder in PYTHONPATH."
+    try:
+        return import_object(target)
+    except ImportError as error:
+        raise ConfigError(f"metric {target!r} cannot be imported: {error}. {fix}") from error
+    except AttributeError as error:
+        raise ConfigError(f"metric {target!r} does not exist: {error}.") from error
 
 
 class Metrics:
@@ -89,8 +196,8 @@ def median_absolute_error(y: np.ndarray, f: np.ndarray) -> float:
 
 
 def mean_absolute_percentage_error(y: np.ndarray, f: np.ndarray) -> float:
-    """Mean of |y - f| / |y| in percent, over rows where y is not 0; NaN where there is none."""
-    some = np.abs(y) > np.finfo(float).tiny
+    """Mean of |y - f| / |y| in percent, over rows where y is not 0 (to rounding); NaN where there is none."""
+    some = np.abs(y) > np.finfo(float).eps * np.abs(y).max(initial=0.0)
     return float(100 * (np.abs(y - f)[some] / np.abs(y)[some]).mean()) if some.any() else _NO_SUCH
 
 

@@ -112,6 +112,10 @@ class TrialRecord:
                 f"the trial in {path} cannot be read ({error!r}). Fix: delete that folder; the trial is then run again."
             ) from error
 
+    def rewrite(self) -> None:
+        """Make this the record of its folder; the predictions there stay."""
+        write_json(self.path / RECORD, self._raw(arrays=_read_json(self.path / RECORD)["arrays"]))
+
     def strike(self) -> None:
         """Make this the record of an existing folder, whose predictions count no more and are removed."""
         write_json(self.path / RECORD, self._raw(arrays=[]))

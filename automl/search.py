@@ -22,7 +22,7 @@ from automl.journal import Journal
 from automl.runs import Direction, Run, TrialRecord
 from automl.sampling import Proposal, Sampler, same_params
 from automl.trial import Trial
-from automl.worker import Report, evaluate
+from automl.worker import Report, describe, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -105,6 +105,8 @@ class Search:
     window : how many trials are asked ahead; more workers than that have nothing to do.
     reserve : seconds to keep back for what follows the search, given the trials so far.
     on_event : called in this process for each Event.
+    score : further scores of a completed trial from its stored predictions, computed in this process before the trial
+        is told: what cannot be sent to workers, such as a function of the user's.
     replay : exactly these are run, in this order, without early stopping or pruning (see `Run.trial_list`).
     preload : modules workers share from the start.
     """
@@ -124,6 +126,7 @@ class Search:
         window: int = 4,
         reserve: Callable[[list[TrialRecord]], float] | None = None,
         on_event: Callable[[Event], None] | None = None,
+        score: Callable[[TrialRecord], Mapping[str, float]] | None = None,
         replay: Sequence[tuple[Candidate, Mapping[str, JsonScalar]]] | None = None,
         preload: Sequence[str] = (),
     ) -> None:
@@ -143,6 +146,7 @@ class Search:
         self._window = window
         self._reserve = reserve
         self._on_event = on_event or (lambda _event: None)
+        self._score = score
         self._replay = None if replay is None else [(c, dict(p)) for c, p in replay]
         self._asked: dict[int, _Asked] = {}
         self._crew = Crew(task, workers=workers, threads=threads, preload=preload, output=run.path / "workers.log")
@@ -444,7 +448,7 @@ class Search:
     def _keep(self, number: int) -> None:
         """Make a worker's stored result the trial's folder; from here on it survives everything."""
         partial, final = self._partial(number), self._final(number)
-        record = TrialRecord.read(partial)
+        record = self._scored(TrialRecord.read(partial))
         if record.usable and not math.isfinite(record.scores.get(self._metric, math.nan)):
             found = record.scores.get(self._metric, "missing")
             record = replace(record, status="failed", reason=f"its {self._metric} is {found}")
@@ -452,6 +456,20 @@ class Search:
         publish(partial, final)
         del self._asked[number]
         self._done[number] = replace(record, path=final)
+
+    def _scored(self, record: TrialRecord) -> TrialRecord:
+        """Add the scores that are computed here; a trial for which that fails has failed."""
+        if self._score is None or not record.usable:
+            return record
+        try:
+            record = replace(record, scores={**record.scores, **self._score(record)})
+        except Exception as error:  # a function of the user's may raise anything; its reason is recorded
+            LOG.info("%s of trial %d could not be computed", self._metric, record.number, exc_info=True)
+            record = replace(record, status="failed", reason=f"its {self._metric} failed: {describe(error)}")
+            record.strike()
+            return record
+        record.rewrite()
+        return record
 
     def _record(
         self, number: int, status: Literal["failed", "timeout", "cancelled"], reason: str, *, cut: bool = False

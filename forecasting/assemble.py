@@ -10,12 +10,13 @@ from automl.ensemble import combine, greedy_arrays, stack
 from automl.runs import model_names
 from forecasting.intervals import Conformal, calmness, fading, fit_stretch, independent
 from forecasting.learners.base import LEARNERS
-from forecasting.metrics import QUANTILE_METRICS, find_metric
+from forecasting.metrics import needs_quantiles
 from forecasting.model import Entry, ForecastModel, Member
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from automl.metrics import Metric
     from automl.runs import TrialRecord
     from automl.trial import State
     from forecasting.task import ForecastTask
@@ -27,11 +28,10 @@ _FEW, _NEAR, _MOST_EVEN = 100, 0.1, 8
 VOTING, STACKING = "VotingEnsemble", "StackEnsemble"
 
 
-def usable(records: Sequence[TrialRecord], metric: str) -> list[TrialRecord]:
+def usable(records: Sequence[TrialRecord], metric: Metric) -> list[TrialRecord]:
     """Completed trials with a finite score, best first; ties go to the earlier one."""
-    loss = find_metric(metric).loss
-    good = [r for r in records if r.usable and np.isfinite(r.scores.get(metric, np.nan))]
-    return sorted(good, key=lambda r: (loss(r.scores[metric]), r.number))
+    good = [r for r in records if r.usable and np.isfinite(r.scores.get(metric.name, np.nan))]
+    return sorted(good, key=lambda r: (metric.loss(r.scores[metric.name]), r.number))
 
 
 class Assembly:
@@ -39,12 +39,12 @@ class Assembly:
 
     Parameters
     ----------
-    task : the task they were evaluated on. records : its trials. metric : name of the metric to choose by.
+    task : the task they were evaluated on. records : its trials. metric : the one to choose by.
     """
 
-    def __init__(self, task: ForecastTask, records: Sequence[TrialRecord], metric: str) -> None:
+    def __init__(self, task: ForecastTask, records: Sequence[TrialRecord], metric: Metric) -> None:
         self.task = task
-        self.metric = find_metric(metric)
+        self.metric = metric
         self.records = usable(records, metric)
         self.names = model_names(records)
         self._by_number = {r.number: r for r in records}
@@ -62,8 +62,8 @@ class Assembly:
         """Greedy weights by trial number; a single model gets weight 1."""
         pool = [r for r in self.records if "degraded" not in r.info] or self.records
         pool = [r for r in pool if r.info["windows"] == len(self.task.cuts)][:_MOST_MEMBERS_CONSIDERED]
-        # only one metric looks at quantiles: the others are spared most of the numbers
-        used = slice(None) if self.metric.name in QUANTILE_METRICS else slice(1)
+        # few metrics look at quantiles: the others are spared most of the numbers
+        used = slice(None) if needs_quantiles(self.metric.name) else slice(1)
         arrays = [np.ascontiguousarray(self.channels(r)[..., used]) for r in pool]
         weights = greedy_arrays(arrays, self._loss, rounds=rounds)
         if len(self.task.cuts) * self.task.panel.n_series < _FEW and len(pool) > 1:
@@ -104,7 +104,7 @@ class Assembly:
 
     def scores(self, weights: dict[int, float]) -> dict[str, float]:
         """All metrics of a weighted sum."""
-        return self.task.score(self.blend(weights))
+        return self.task.score(self.blend(weights), (self.metric,))
 
     def entry(self, name: str, weights: dict[int, float]) -> Entry:
         """Entry with calibrated interval widths, measured on the very channels its members will forecast with."""
@@ -160,10 +160,7 @@ class Assembly:
 
     def _loss(self, channels: np.ndarray) -> float:
         """Mean over windows of the metric, lower is better."""
-        values = [
-            self.metric.function(w.truth, c[w.series]) for w, c in zip(self.task.windows(), channels, strict=True)
-        ]
-        return float(self.metric.loss(float(np.mean(values))))
+        return float(self.metric.loss(self.task.score_by(self.metric, channels)))
 
 
 def build_model(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence  # noqa: TC003 - job files are checked against these types
+from collections.abc import Callable, Mapping, Sequence  # noqa: TC003 - job files are checked against these types
 from dataclasses import dataclass, field
 from typing import Literal
 
 from automl.budget import ExitCriteria
 from automl.errors import ConfigError
+from automl.metrics import UserMetric
 from forecasting.timegrid import normalise_freq
 
 AGGREGATIONS = ("sum", "mean", "min", "max")
@@ -179,7 +180,9 @@ class SearchSettings:
 
     Parameters
     ----------
-    metric : name of the metric to choose by; None = MASE, or WQL where quantiles are asked for.
+    metric : what to choose by: a name, None = MASE, or WQL where quantiles are asked for; or a function of yours
+        (actual, forecast) -> number, lower is better, or its place "package.module:function"; see
+        `automl.metrics.UserMetric` for one of which more is better.
     limits : when to stop. n_windows, window_step : rolling-origin windows, "auto" or numbers (step in time steps).
     workers : processes evaluating at a time, None = one a core. threads : threads of each fit.
     allowed, blocked : learner names; allowed=None = all but the deep ones. deep : try the TCN too.
@@ -187,7 +190,7 @@ class SearchSettings:
     verbosity : level of the log file: debug, info, warning or error.
     """
 
-    metric: str | None = None
+    metric: str | UserMetric | Callable[..., float] | None = None
     limits: ExitCriteria = field(default_factory=ExitCriteria)
     n_windows: int | str = "auto"
     window_step: int | str = "auto"
@@ -202,6 +205,8 @@ class SearchSettings:
     verbosity: str = "info"
 
     def __post_init__(self) -> None:
+        if callable(self.metric) or (isinstance(self.metric, str) and ":" in self.metric):
+            object.__setattr__(self, "metric", UserMetric.of(self.metric))
         for name in ("n_windows", "window_step"):
             value = getattr(self, name)
             if value != "auto" and not (isinstance(value, int) and value >= 1):

@@ -6,28 +6,32 @@ import json
 import logging
 import os
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from automl.budget import Deadline, ExitCriteria
-from automl.errors import AutoMLError, DataError, LearnerError
+from automl.errors import AutoMLError, ConfigError, DataError, LearnerError
 from automl.guardrails import Guardrail
+from automl.metrics import UserMetric
 from automl.search import Search
+from automl.worker import describe
 from forecasting import backtest
 from forecasting.assemble import STACKING, VOTING, Assembly, build_model, usable
 from forecasting.features.plan import MAX_ROWS
 from forecasting.intervals import DEFAULT_LEVELS
-from forecasting.metrics import SCALED, find_metric
+from forecasting.metrics import CORRELATIONS, SCALED, find_metric, level_of, own_metric, own_ranges
 from forecasting.portfolio import candidates
 from forecasting.season import detect_season
 from forecasting.stationarity import panel_is_stationary
-from forecasting.task import OPEN, PRELOAD, ForecastTask, TaskSettings, open_task, save_task
+from forecasting.task import OPEN, PRELOAD, ForecastTask, TaskSettings, open_task, panel_state, save_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from automl.candidates import Candidate
+    from automl.metrics import Metric
     from automl.runs import Run, TrialRecord
     from automl.search import Event
     from automl.trial import State
@@ -100,12 +104,15 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     text += "" if stationary else "; where there is no season, regressors start from differences to the last value"
     notes.append(Guardrail("Non-stationarity", "passed" if stationary else "done", text))
     notes.append(_memory_note(panel, horizon))
-    levels = tuple(sorted({*DEFAULT_LEVELS, *settings.quantiles}))
+    metric = chosen_metric(settings)
+    level = level_of(metric.name)
+    levels = tuple(sorted({*DEFAULT_LEVELS, *settings.quantiles, *([] if level is None else [level])}))
     task_settings = TaskSettings(
         horizon=horizon,
         season=season,
         levels=levels,
-        metric=metric_name(settings),
+        metric=metric.name,
+        own_metric=isinstance(search.metric, UserMetric),
         country=features.holidays,
         holiday_window=features.holiday_window,
         lags=features.text("lags"),
@@ -123,10 +130,10 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
             f"no target value was observed in the {len(cuts)} window(s) that models are chosen on. "
             "Fix: give more observed history."
         )
-    if not np.isfinite(truth.mae_scale[truth.mask.any(axis=1)]).any() and task_settings.metric in SCALED:
-        task = ForecastTask(panel, cuts, replace(task_settings, metric="mean_absolute_error"))
-        text = f"no series changes before its cutoff: chosen by mean_absolute_error, not {task_settings.metric}"
-        notes.append(Guardrail("Metric", "alerted", text))
+    task, alert = _choosable(task)
+    notes += [alert] if alert else []
+    if task.settings.own_metric:
+        _try_own(metric, task)
     return Plan(task, tuple(notes))
 
 
@@ -142,9 +149,57 @@ def _memory_note(panel: Panel, horizon: int) -> Guardrail:
     return Guardrail("Memory issues detection", "done", text)
 
 
-def metric_name(settings: Settings) -> str:
-    """Canonical name of the metric to choose by: MASE, or WQL where quantiles are asked for."""
-    return find_metric(settings.search.metric or ("wql" if settings.quantiles else "mase")).name
+def chosen_metric(settings: Settings) -> Metric:
+    """Metric to choose by: MASE, or WQL where quantiles are asked for, unless the user named or gave another."""
+    asked = settings.search.metric
+    if isinstance(asked, UserMetric):
+        return own_metric(asked)
+    return find_metric(str(asked or ("wql" if settings.quantiles else "mase")))
+
+
+def _try_own(metric: Metric, task: ForecastTask) -> None:
+    """Ask the user's function for one value, before a search fails on every trial.
+
+    Raises
+    ------
+    ConfigError : it raised something, or returned no number.
+    """
+    window = task.windows()[0]
+    last = window.train.y[window.train.indptr[1:] - 1]
+    naive = np.broadcast_to(last[:, None, None], (*window.truth.y.shape, 1))
+    try:
+        metric.function(window.truth, naive)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"metric {metric.name!r} failed on a naive forecast of {int(window.truth.mask.sum())} values: "
+            f"{describe(error)}. Fix: a function of (actual, forecast), both arrays, that returns a number."
+        ) from error
+
+
+def _choosable(task: ForecastTask) -> tuple[ForecastTask, Guardrail | None]:
+    """Return the task with a metric that is defined on its windows, and an alert where that is another one."""
+    truth, name = task.truth(), task.settings.metric
+    changes = bool(np.isfinite(truth.mae_scale[truth.mask.any(axis=1)]).any())
+    other = ""
+    if not changes and name in SCALED:
+        other, why = "mean_absolute_error", "no series changes before its cutoff"
+    elif name in CORRELATIONS:
+        seen = [w.truth.y[w.truth.mask] for w in task.windows()]
+        flat = sum(len(y) > 0 and bool(np.ptp(y) == 0) for y in seen)
+        if flat:
+            other = "normalized_root_mean_squared_error" if changes else "mean_absolute_error"
+            why = f"all actual values are equal in {flat} of {len(seen)} window(s), where {name} is not defined"
+        elif not np.isfinite(own_ranges(truth)).any() and task.panel.n_series > 1:
+            text = f"every series is constant in every window: {name} measures only how series differ from each other. "
+            return task, Guardrail("Metric", "alerted", text + "Fix: metric='normalized_root_mean_squared_error'.")
+    if not other:
+        return task, None
+    text = f"{why}: chosen by {other}, not {name}"
+    return ForecastTask(task.panel, task.cuts, replace(task.settings, metric=other)), Guardrail(
+        "Metric", "alerted", text
+    )
 
 
 class Fitting:
@@ -162,9 +217,36 @@ class Fitting:
         self.directory = run.path / "task"
         self._lost: frozenset[int] = frozenset()
 
+    def _metric(self, task: ForecastTask) -> Metric:
+        """Metric to choose by."""
+        return chosen_metric(self.settings) if task.settings.own_metric else find_metric(task.settings.metric)
+
+    def _own_scores(self, task: ForecastTask, record: TrialRecord) -> dict[str, float]:
+        """What the user's function says of a trial."""
+        metric = self._metric(task)
+        return {metric.name: task.score_by(metric, record.predictions()["channels"])}
+
     def start(self, task: ForecastTask) -> None:
         """Write the task's files; after this the run can be resumed."""
         save_task(task, self.directory)
+
+    def is_for(self, task: ForecastTask, settings: dict[str, Any]) -> bool:
+        """Whether the run was started for this very task; the limits of its search may be others now."""
+
+        def essence(raw: dict[str, Any]) -> dict[str, Any]:
+            own = json.loads(json.dumps(raw))
+            del own["settings"]["search"]["limits"]
+            return dict(own)
+
+        if essence(self.run.settings) != essence(settings):
+            return False
+        if not self.directory.is_dir():
+            return True
+        old = open_task(str(self.directory))
+        (words, arrays), (own_words, own_arrays) = panel_state(old.panel), panel_state(task.panel)
+        same = json.dumps(words, default=str) == json.dumps(own_words, default=str) and len(old.cuts) == len(task.cuts)
+        pairs = [*((arrays[k], own_arrays[k]) for k in own_arrays), *zip(old.cuts, task.cuts, strict=False)]
+        return same and all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
 
     def finish(
         self,
@@ -211,13 +293,14 @@ class Fitting:
             task=(OPEN, {"directory": str(self.directory)}),
             candidates=listed,
             metric_name=task.settings.metric,
-            direction=find_metric(task.settings.metric).direction,
+            direction=self._metric(task).direction,
             criteria=limits,
             seed=task.settings.seed,
             workers=workers,
             threads=s.threads,
             reserve=lambda records: self._reserve(records, task, limits.time_limit, workers),
             on_event=self.on_event,
+            score=partial(self._own_scores, task) if task.settings.own_metric else None,
             replay=replay,
             preload=PRELOAD,
         )
@@ -228,7 +311,7 @@ class Fitting:
         """Seconds to keep back for ensemble and refit: measured fits of those likely to be used, and a little more."""
         if time_limit is None:
             return 0.0
-        top = usable(records, task.settings.metric)[:8]
+        top = usable(records, self._metric(task))[:8]
         fits = sorted((r.info["fit_s"] for r in top), reverse=True)
         # the longest fit bounds the wall time from below, the sum over workers too
         refit = max([sum(fits) / workers, *fits[:1]]) if fits else 0.0
@@ -239,7 +322,7 @@ class Fitting:
         self, search: Search, task: ForecastTask, records: Sequence[TrialRecord], deadline: Deadline
     ) -> ForecastModel:
         s = self.settings.search
-        assembly = Assembly(task, records, task.settings.metric)
+        assembly = Assembly(task, records, self._metric(task))
         if not assembly.records:
             reasons = sorted({f"{r.learner}: {r.reason or r.status}" for r in records})
             raise LearnerError(
@@ -312,8 +395,11 @@ class Fitting:
 
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:
-    """Settings as JSON values."""
-    return dict(json.loads(json.dumps(asdict(settings))))
+    """Settings as JSON values; of a user's metric all but the function."""
+    asked = settings.search.metric
+    raw = asdict(replace(settings, search=replace(settings.search, metric=None)))
+    raw["search"]["metric"] = asked.to_json() if isinstance(asked, UserMetric) else asked
+    return dict(json.loads(json.dumps(raw)))
 
 
 def settings_from_json(raw: dict[str, Any]) -> Settings:
@@ -325,6 +411,8 @@ def settings_from_json(raw: dict[str, Any]) -> Settings:
     data["covariates"] = Covariates(**_tuples(data["covariates"]))
     search = dict(raw["search"])
     search["limits"] = ExitCriteria(**search["limits"])
+    if isinstance(search["metric"], dict):
+        search["metric"] = UserMetric(**search["metric"])
     try:
         return Settings(
             data=DataSettings(**_tuples(data)),

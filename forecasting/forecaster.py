@@ -17,24 +17,30 @@ import pandas as pd
 from automl.budget import Deadline
 from automl.errors import ConfigError, DataError, RunError
 from automl.guardrails import Guardrail, Report
+from automl.metrics import UserMetric
 from automl.runs import Run
 from forecasting import backtest as bt
 from forecasting import frame as door
+from forecasting.backtesting import BacktestJob, BacktestReport, Searched, check_mode
 from forecasting.config import Columns, Covariates, Settings
-from forecasting.fitting import Fitting, metric_name, plan_task, settings_from_json, settings_to_json
+from forecasting.fitting import Fitting, chosen_metric, plan_task, settings_from_json, settings_to_json
 from forecasting.join import join
 from forecasting.learners.base import LEARNERS, check_quantiles
-from forecasting.metrics import METRICS, find_metric
+from forecasting.metrics import METRICS, REPORTED, find_metric, forgiving, own_metric
 from forecasting.model import ForecastModel
 from forecasting.panel import Forecast
 from forecasting.portfolio import skipped, wanted
 from forecasting.progress import progress
 from forecasting.request import COLD, Request, answer, steps_ahead
-from forecasting.scoring import Evaluation, evaluation, origins, scored_frame
+from forecasting.scoring import Evaluation, drawn_history, evaluation, origins, scored_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from automl.metrics import Metric
+    from forecasting.charts.gallery import Charts
+    from forecasting.fitting import Plan
+    from forecasting.panel import Panel
 
 LOG = logging.getLogger("forecasting")
 _KIND = "forecasting"
@@ -98,7 +104,7 @@ class Forecaster:
         self._rows: list[dict[str, Any]] = []
         self._dropped: dict[Any, str] = {}
         self._stopped = ""
-        self._metric = metric_name(self.settings)
+        self._metric = chosen_metric(self.settings).name
 
     # -- learning --------------------------------------------------------------------------------------------------
 
@@ -133,10 +139,7 @@ class Forecaster:
         cuts = None
         if validation is not None:
             cuts = self._validation_cuts(prepared, frame)
-        plan = plan_task(prepared.panel, self.horizon, self.settings, self.seed, cuts)
-        for note in plan.notes:
-            self._report.append(note)
-        self._metric = plan.task.settings.metric
+        plan = self._plan(prepared.panel, cuts)
         if path is None:
             folder = tempfile.mkdtemp(prefix="forecastle-")
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
@@ -146,17 +149,65 @@ class Forecaster:
         fitting.start(plan.task)
         return self._finish(fitting, deadline, replay=None if replay is None else Run.open(replay))
 
+    def _plan(self, panel: Panel, cuts: list[np.ndarray] | None = None) -> Plan:
+        plan = plan_task(panel, self.horizon, self.settings, self.seed, cuts)
+        for note in plan.notes:
+            self._report.append(note)
+        self._metric = plan.task.settings.metric
+        return plan
+
+    def fit_panel(self, panel: Panel, schema: door.Schema, path: Path) -> Searched:
+        """As `fit`, on a panel that another Forecaster has read; a run of the same that lies at `path` is taken up.
+
+        Raises
+        ------
+        RunError : a run lies there that searched other data or with other settings.
+        """
+        deadline = Deadline.after(self.settings.search.limits.time_limit)
+        self._schema, self._report = schema, Report()
+        task = self._plan(panel).task
+        settings = self._run_settings()
+        old = (path / "run.json").is_file()
+        self.run = Run.open(path) if old else Run.create(path, task=_KIND, settings=settings, seed=self.seed)
+        fitting = Fitting(self.run, self.settings)
+        if old and not fitting.is_for(task, settings):
+            raise RunError(f"{path} holds a search of other data or settings. Fix: another folder, or remove this one.")
+        if old and self.run.state == "completed":
+            model, manifest = ForecastModel.load(path / "model")
+            self._take(model, manifest["forecaster"])
+        else:
+            fitting.start(task)
+            self._finish(fitting, deadline)
+        fitted, _ = self._fitted()
+        row = next(r for r in self._rows if r["model"] == fitted.best)
+        return Searched(fitted, self._metric, float(row.get(self._metric, np.nan)), self._stopped)
+
     @classmethod
-    def resume(cls, path: str | Path, *, more_trials: int | None = None, more_time: float | None = None) -> Forecaster:
+    def resume(
+        cls,
+        path: str | Path,
+        *,
+        more_trials: int | None = None,
+        more_time: float | None = None,
+        metric: UserMetric | Callable[..., float] | None = None,
+    ) -> Forecaster:
         """Take up a run that was killed, cancelled or completed; finished trials are not run again.
 
         Parameters
         ----------
         more_trials : trials on top of those the run has. more_time : seconds for this session; None = the run's limit.
+        metric : the function the run chooses by, where it is one of yours: functions are not stored.
+
+        Raises
+        ------
+        ConfigError : the run chooses by a function of yours, and another or none is given.
         """
         run = Run.open(Path(path))
         saved = run.settings
-        self = cls(int(saved["horizon"]), seed=int(saved["seed"]), settings=settings_from_json(saved["settings"]))
+        settings = _given_again(settings_from_json(saved["settings"]), metric)
+        if isinstance(settings.search.metric, UserMetric):
+            settings.search.metric.at_hand()
+        self = cls(int(saved["horizon"]), seed=int(saved["seed"]), settings=settings)
         self._schema = door.Schema.from_json(saved["schema"])
         self._dropped = {tuple(key): reason for key, reason in saved["dropped"]}
         self._report = Report.from_json(saved["guardrails"])
@@ -308,7 +359,7 @@ class Forecaster:
         fitted, schema = self._fitted()
         levels = check_quantiles(tuple(quantiles) or self.settings.quantiles or (0.1, 0.5, 0.9))
         walked = origins(fitted, schema, test, step=self.horizon, levels=levels, model_name=model, short_too=True)
-        return evaluation(list(walked), schema)
+        return evaluation(list(walked), schema, fitted.task.panel, self._also_scored())
 
     def backtest(
         self,
@@ -330,28 +381,88 @@ class Forecaster:
         """
         fitted, schema = self._fitted()
         levels = check_quantiles(tuple(quantiles) or self.settings.quantiles)
-        panel = fitted.task.panel
-        count = windows or len(fitted.task.cuts)
-        apart = step or (
-            int((fitted.task.cuts[0] - fitted.task.cuts[1])[0]) if len(fitted.task.cuts) > 1 else self.horizon
-        )
-        cuts = bt.cutoffs(panel, self.horizon, count, apart)
         frames = []
-        for window in bt.windows(panel, cuts, self.horizon, fitted.settings.season, levels):
+        for window in self._earlier(windows, step, levels):
             forecast = fitted.refitted(window.train, model).forecast(window.train, window.future, levels, model=model)
             frames.append(scored_frame(forecast, window.train, window.truth, schema))
         return pd.concat(frames, ignore_index=True)
+
+    def backtest_report(
+        self,
+        *,
+        windows: int | None = None,
+        step: int | None = None,
+        mode: str = "model",
+        path: str | Path | None = None,
+        quantiles: Sequence[float] = (),
+        model: str | None = None,
+        time_limit: float | None = None,
+    ) -> BacktestReport:
+        """Forecast at earlier origins what came next, with scores by series and iteration, and pictures.
+
+        Parameters
+        ----------
+        windows, step : how many origins and how many steps apart; default those of the search.
+        mode : "model" fits the chosen model anew at each origin (its weights and interval widths, found on all data,
+            stay); "automl" searches anew at each origin, with the same settings, and lets the winner forecast.
+        path : folder for forecast.csv, scores.csv, models.csv and plots_fcst_vs_actual.pdf; with "automl" also for
+            a run of each origin: a backtest that was stopped goes on where it was, finished searches are kept.
+        quantiles : levels of quantile columns, 0.5 always among them; default those of the settings, or 0.1, 0.5, 0.9.
+        model : entry of the leaderboard for mode "model"; None = the best.
+        time_limit : seconds of each origin's search in mode "automl"; default that of the settings.
+
+        Raises
+        ------
+        RunError : a search failed or was interrupted, or `path` holds one of other data or settings.
+        """
+        check_mode(mode, model)
+        fitted, schema = self._fitted()
+        levels = check_quantiles((*(tuple(quantiles) or self.settings.quantiles or (0.1, 0.9)), 0.5))
+        earlier = list(self._earlier(windows, step, levels))
+        job = BacktestJob(fitted, schema, earlier, levels, self._also_scored())
+        if mode == "model":
+            scores = {row["model"]: row.get(self._metric, np.nan) for row in self._rows}
+            return job.refitted(fitted.entry(model).name, self._metric, scores, path)
+        limits = self.settings.search.limits
+        limits = replace(limits, time_limit=time_limit or limits.time_limit)
+        settings = replace(self.settings, search=replace(self.settings.search, limits=limits))
+
+        def search(panel: Panel, folder: Path) -> Searched:
+            return Forecaster(self.horizon, seed=self.seed, settings=settings).fit_panel(panel, schema, folder)
+
+        return job.searched(search, path)
+
+    def _earlier(self, windows: int | None, step: int | None, levels: tuple[float, ...]) -> Iterator[bt.Window]:
+        """Windows that end at earlier origins, newest first; default those of the search."""
+        for name, value in (("windows", windows), ("step", step)):
+            if value is not None and (isinstance(value, bool) or value < 1):
+                raise ConfigError(f"{name} must be at least 1, got {value!r}.")
+        fitted, _ = self._fitted()
+        panel, own = fitted.task.panel, fitted.task.cuts
+        apart = step or (int((own[0] - own[1])[0]) if len(own) > 1 else self.horizon)
+        cuts = bt.cutoffs(panel, self.horizon, windows or len(own), apart)
+        return bt.windows(panel, cuts, self.horizon, fitted.settings.season, levels)
+
+    def charts(self, forecasts: pd.DataFrame) -> Charts:
+        """Forecast-horizon, residual and predicted-vs-true charts of what `backtest` or `rolling_forecast` returned."""
+        from forecasting.charts.gallery import Charts
+
+        fitted, schema = self._fitted()
+        own = schema.columns
+        seen = drawn_history(fitted.task.panel, schema, forecasts)
+        return Charts.of(forecasts, seen, ids=own.id, time=own.time, target=own.target)
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
     def leaderboard(self, metric: str | None = None) -> pd.DataFrame:
         """All models, best first, by the metric chosen by or another one; natural sign, and why a model failed."""
         self._fitted()
-        name = find_metric(metric).name if metric else self._metric
+        ranked = self._named(metric or self._metric)
+        name, ascending = ranked.name, ranked.direction == "min"
         frame = pd.DataFrame(self._rows)
-        other = [c for c in (*METRICS, "bias", "coverage_80") if c in frame.columns and c != name]
+        known = dict.fromkeys((chosen_metric(self.settings).name, self._metric, *METRICS, *REPORTED))
+        other = [c for c in known if c in frame.columns and c != name]
         frame = frame.assign(metric=name, score=frame.get(name, np.nan))
-        ascending = METRICS[name].direction == "min"
         frame = frame.sort_values("score", ascending=ascending, na_position="last", kind="stable")
         first = [
             "model",
@@ -510,8 +621,13 @@ class Forecaster:
         self._save_into(Path(path))
 
     @classmethod
-    def load(cls, path: str | Path) -> Forecaster:
+    def load(cls, path: str | Path, *, metric: UserMetric | Callable[..., float] | None = None) -> Forecaster:
         """Read a saved forecaster, or the one in a run directory.
+
+        Parameters
+        ----------
+        metric : the function it was chosen by, where it is one of yours: functions are not stored. Without it all
+            works, but `evaluate` and backtests leave its scores out.
 
         Raises
         ------
@@ -525,13 +641,9 @@ class Forecaster:
             raise RunError(f"run {path} is {state} and holds no model yet. Fix: forecastle run resume {path}")
         model, manifest = ForecastModel.load(path)
         own = manifest["forecaster"]
-        self = cls(int(own["horizon"]), seed=int(own["seed"]), settings=settings_from_json(own["settings"]))
-        self._model = model
-        self._schema = door.Schema.from_json(own["schema"])
-        self._report = Report.from_json(own["guardrails"])
-        self._dropped = {tuple(key): reason for key, reason in own["dropped"]}
-        self._rows = own["leaderboard"]
-        self._stopped, self._metric = own["stopped"], own["metric"]
+        settings = _given_again(settings_from_json(own["settings"]), metric)
+        self = cls(int(own["horizon"]), seed=int(own["seed"]), settings=settings)
+        self._take(model, own)
         return self
 
     # -- inner ---------------------------------------------------------------------------------------------------------
@@ -545,8 +657,17 @@ class Forecaster:
             "dropped": [[list(key), reason] for key, reason in self._dropped.items()],
             "guardrails": self._report.to_json(),
             "metric": self._metric,
-            "direction": find_metric(self._metric).direction,
+            "direction": self._named(self._metric).direction,
         }
+
+    def _take(self, model: ForecastModel, own: Mapping[str, Any]) -> None:
+        """Become what was saved."""
+        self._model = model
+        self._schema = door.Schema.from_json(own["schema"])
+        self._report = Report.from_json(own["guardrails"])
+        self._dropped = {tuple(key): reason for key, reason in own["dropped"]}
+        self._rows = own["leaderboard"]
+        self._stopped, self._metric = own["stopped"], own["metric"]
 
     def _save_into(self, path: Path) -> None:
         fitted, _ = self._fitted()
@@ -562,6 +683,26 @@ class Forecaster:
         if self._model is None or self._schema is None:
             raise RunError("this Forecaster is not fitted yet. Fix: call fit(frame) first.")
         return self._model, self._schema
+
+    def _named(self, metric: str) -> Metric:
+        """Metric by name, the user's own included."""
+        own = self.settings.search.metric
+        if isinstance(own, UserMetric) and metric in {own.name, own.target}:
+            return own_metric(own)
+        return find_metric(metric)
+
+    def _also_scored(self) -> tuple[Metric, ...]:
+        """The user's own metric where it is at hand, or the level's one that was chosen by."""
+        chosen = chosen_metric(self.settings)
+        own = self.settings.search.metric
+        if isinstance(own, UserMetric):
+            try:
+                own.at_hand()
+            except ConfigError as error:
+                LOG.warning("%s is left out of the scores: %s", own.name, error)
+                return ()
+            return (forgiving(chosen),)
+        return () if chosen.name in METRICS else (chosen,)
 
     def _leaderboard_rows(self, run: Run) -> list[dict[str, Any]]:
         fitted, _ = self._fitted()
@@ -632,6 +773,27 @@ def _merge(
         search = replace(search, limits=replace(search.limits, time_limit=time_limit))
     levels = check_quantiles(tuple(quantiles) or settings.quantiles)
     return replace(settings, data=data, search=search, quantiles=levels)
+
+
+def _given_again(settings: Settings, metric: UserMetric | Callable[..., float] | None) -> Settings:
+    """Settings with the function that was not stored with them.
+
+    Raises
+    ------
+    ConfigError : they know no such metric, or one of another name or direction.
+    """
+    if metric is None:
+        return settings
+    stored, given = settings.search.metric, UserMetric.of(metric)
+    if not isinstance(stored, UserMetric):
+        raise ConfigError(f"metric={given.name} was given, but the models were chosen by {stored or 'the default'}.")
+    if given.name != stored.name:
+        raise ConfigError(f"the models were chosen by the metric {stored.name!r}, given is {given.name!r}.")
+    # a plain function says nothing of the direction
+    kept = replace(stored, function=given.at_hand())
+    if isinstance(metric, UserMetric) and given.direction != stored.direction:
+        raise ConfigError(f"{stored.name!r} was chosen by its {stored.direction}, given is its {given.direction}.")
+    return replace(settings, search=replace(settings.search, metric=kept))
 
 
 def _levels(quantiles: Sequence[float], level: Sequence[float]) -> tuple[float, ...]:

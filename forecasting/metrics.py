@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import re
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from automl.candidates import Registry
+from automl.errors import ConfigError
 from automl.metrics import Direction, Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from automl.metrics import UserMetric
     from forecasting.panel import Panel
+
+LOG = logging.getLogger("forecasting")
+TEST_RANGE = "_test_range"
+_SAME_LEVEL = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,23 +142,46 @@ def wql(truth: Truth, forecast: np.ndarray) -> float:
 
     Without quantile levels the point forecast is scored as the median.
     """
-    levels = truth.levels or (0.5,)
-    channels = forecast[:, :, 1:] if truth.levels else forecast[:, :, :1]
-    total = 0.0
-    for k, q in enumerate(levels):
-        error = (truth.y - channels[:, :, k])[truth.mask]
-        total += float(2 * np.maximum(q * error, (q - 1) * error).sum())
-    return _ratio(total / len(levels), np.abs(truth.y)[truth.mask].sum())
+    total = np.mean([2 * _pinball_losses(truth, forecast, k).sum() for k in range(max(1, len(truth.levels)))])
+    return _ratio(float(total), np.abs(truth.y)[truth.mask].sum())
 
 
-def coverage_80(truth: Truth, forecast: np.ndarray) -> float:
-    """Share of actuals inside the central 80 % interval; 0.8 is best."""
-    if 0.1 not in truth.levels or 0.9 not in truth.levels:
+def pinball(truth: Truth, forecast: np.ndarray) -> float:
+    """Pinball loss, mean over values and levels, in target units; the point forecast is the median without levels."""
+    if not truth.mask.any():
         return float("nan")
-    low = forecast[:, :, 1 + truth.levels.index(0.1)]
-    high = forecast[:, :, 1 + truth.levels.index(0.9)]
-    inside = (truth.y >= low) & (truth.y <= high)
-    return float(inside[truth.mask].mean()) if truth.mask.any() else float("nan")
+    return float(np.mean([_pinball_losses(truth, forecast, k).mean() for k in range(max(1, len(truth.levels)))]))
+
+
+def _pinball_losses(truth: Truth, forecast: np.ndarray, k: int) -> np.ndarray:
+    """Pinball loss of level number k at every observed value. Source: Koenker & Bassett (1978), Econometrica 46(1)."""
+    q, channel = (truth.levels[k], 1 + k) if truth.levels else (0.5, 0)
+    error = (truth.y - forecast[:, :, channel])[truth.mask]
+    return np.maximum(q * error, (q - 1) * error)
+
+
+def _at_level(level: float) -> Callable[[Truth, np.ndarray], float]:
+    """Mean pinball loss of one level; NaN where the forecast has no such level."""
+
+    def metric(truth: Truth, forecast: np.ndarray) -> float:
+        k = _place(truth.levels, level)
+        return float("nan") if k is None or not truth.mask.any() else float(_pinball_losses(truth, forecast, k).mean())
+
+    return metric
+
+
+def _place(levels: tuple[float, ...], level: float) -> int | None:
+    near = [k for k, q in enumerate(levels) if abs(q - level) < _SAME_LEVEL]
+    return near[0] if near else None
+
+
+def coverage(truth: Truth, forecast: np.ndarray, width: float) -> float:
+    """Share of actuals inside the central interval of `width` percent; width / 100 is best; NaN without its levels."""
+    low, high = (_place(truth.levels, 0.5 + sign * width / 200) for sign in (-1, 1))
+    if low is None or high is None or not truth.mask.any():
+        return float("nan")
+    inside = (truth.y >= forecast[:, :, 1 + low]) & (truth.y <= forecast[:, :, 1 + high])
+    return float(inside[truth.mask].mean())
 
 
 def _pooled(name: str) -> Callable[[Truth, np.ndarray], float]:
@@ -179,7 +211,8 @@ def _normalised(kind: str) -> Callable[[Truth, np.ndarray], float]:
             )
         else:
             logs = np.log1p(np.maximum(y, 0)) - np.log1p(np.maximum(y_hat, 0))
-            error = np.sqrt(_row_mean(np.square(logs), truth.mask))
+            negative = ((y < 0) & truth.mask).any(axis=1)
+            error = np.where(negative, np.nan, np.sqrt(_row_mean(np.square(logs), truth.mask)))
         return _nanmean(error / truth.value_range)
 
     return metric
@@ -201,6 +234,7 @@ _ALL = (
     Metric("wape", "min", wape, "sum of absolute errors over sum of absolute actuals"),
     Metric("smape", "min", smape, "symmetric mean absolute percentage error, percent"),
     Metric("wql", "min", wql, "weighted quantile loss"),
+    Metric("pinball", "min", pinball, "pinball loss, mean over values and levels"),
     Metric("normalized_root_mean_squared_error", "min", _normalised("rmse"), "per series, over its training range"),
     Metric("normalized_mean_absolute_error", "min", _normalised("mae"), "per series, over its training range"),
     Metric("normalized_median_absolute_error", "min", _normalised("median"), "per series, over its training range"),
@@ -209,40 +243,117 @@ _ALL = (
     ),
     *(Metric(name, direction, _pooled(name), "over all values together") for name, direction in _POOLED),
 )
-REPORTED = {"bias": bias, "coverage_80": coverage_80}
+REPORTED: dict[str, Callable[[Truth, np.ndarray], float]] = {"bias": bias, "coverage_80": partial(coverage, width=80.0)}
 """Shown beside the metrics, not to choose by: their best value is neither the lowest nor the highest."""
 
 METRICS = {m.name: m for m in _ALL}
-QUANTILE_METRICS = frozenset({"wql"})
 SCALED = frozenset(n for n in METRICS if n in {"mase", "rmsse"} or n.startswith("normalized_"))
 """Undefined for series that never change."""
+CORRELATIONS = frozenset({"r2_score", "explained_variance", "spearman_correlation"})
+"""Undefined where the actual values are all equal."""
 
-_NAMES = Registry(
-    "metric",
-    {m.name: m.name for m in _ALL},
-    aliases={
-        "mae": "mean_absolute_error",
-        "rmse": "root_mean_squared_error",
-        "mape": "mean_absolute_percentage_error",
-        "nrmse": "normalized_root_mean_squared_error",
-        "nmae": "normalized_mean_absolute_error",
-        "r2": "r2_score",
-    },
-)
+_ALIASES = {
+    "mae": "mean_absolute_error",
+    "rmse": "root_mean_squared_error",
+    "mape": "mean_absolute_percentage_error",
+    "nrmse": "normalized_root_mean_squared_error",
+    "nmae": "normalized_mean_absolute_error",
+    "r2": "r2_score",
+}
+_NAMES = Registry("metric", {m.name: m.name for m in _ALL}, aliases=_ALIASES)
+_PINBALL = re.compile(r"pinball_(0?\.\d+)", re.IGNORECASE)
+_TAKEN = frozenset(
+    {
+        "model", "learner", "params", "score", "metric", "windows", "fit_s", "predict_s", "seconds", "peak_mb",
+        "fallbacks", "status", "reason", "number",
+    }
+)  # fmt: skip
+"""Columns of a leaderboard that are no metrics."""
 
 
 def find_metric(name: str) -> Metric:
-    """Metric by name; case and short names (`MAE`, `nrmse`) are understood.
+    """Metric by name; case and short names (`MAE`, `nrmse`) are understood, `pinball_0.1` is that of one level.
 
     Examples
     --------
-    >>> find_metric("MASE").name, find_metric("rmse").name
-    ('mase', 'root_mean_squared_error')
+    >>> find_metric("MASE").name, find_metric("rmse").name, find_metric("pinball_.10").name
+    ('mase', 'root_mean_squared_error', 'pinball_0.1')
     """
-    return METRICS[_NAMES.resolve(name)]
+    level = level_of(name)
+    if level is None:
+        return METRICS[_NAMES.resolve(name)]
+    return Metric(f"pinball_{level:g}", "min", _at_level(level), f"pinball loss at level {level:g}")
 
 
-def all_scores(truth: Truth, forecast: np.ndarray) -> dict[str, float]:
-    """Every metric of one set of rows."""
-    out = {name: float(metric.function(truth, forecast)) for name, metric in METRICS.items()}
+def level_of(name: str) -> float | None:
+    """Quantile level of a metric such as `pinball_0.1`, None for any other name."""
+    found = _PINBALL.fullmatch(str(name))
+    return float(found[1]) if found and 0 < float(found[1]) < 1 else None
+
+
+def needs_quantiles(name: str) -> bool:
+    """Whether a metric looks at more than the point forecast."""
+    return name in {"wql", "pinball"} or level_of(name) is not None
+
+
+def own_metric(user: UserMetric) -> Metric:
+    """Metric of a function of the user's: it gets all observed values of all series of a window together.
+
+    Raises
+    ------
+    ConfigError : its name is taken.
+    """
+    if user.name in _NAMES or user.name in {*REPORTED, *_TAKEN} or level_of(user.name) is not None:
+        raise ConfigError(
+            f"a metric of yours is named {user.name!r}, which means something else here. "
+            f"Fix: UserMetric('my_{user.name}', function)."
+        )
+
+    def score(truth: Truth, forecast: np.ndarray) -> float:
+        y, y_hat = truth.y[truth.mask], forecast[:, :, 0][truth.mask]
+        return user.score(y, y_hat) if len(y) else float("nan")
+
+    return Metric(user.name, user.direction, score, "a function of the user's, over all values together")
+
+
+def forgiving(metric: Metric) -> Metric:
+    """Metric that is NaN, with a warning, where a function of the user's fails: on one value, say, or on equal ones."""
+
+    def score(truth: Truth, forecast: np.ndarray) -> float:
+        try:
+            return float(metric.function(truth, forecast))
+        except Exception as error:  # noqa: BLE001 - whatever the user's function raises
+            LOG.warning("%s is missing for %d values: %r", metric.name, int(truth.mask.sum()), error)
+            return float("nan")
+
+    return replace(metric, function=score)
+
+
+def all_scores(truth: Truth, forecast: np.ndarray, also: Sequence[Metric] = ()) -> dict[str, float]:
+    """Every metric of one set of rows, and others besides."""
+    metrics = METRICS | {m.name: m for m in also}
+    out = {name: float(metric.function(truth, forecast)) for name, metric in metrics.items()}
     return {**out, **{name: float(function(truth, forecast)) for name, function in REPORTED.items()}}
+
+
+def later_scores(truth: Truth, forecast: np.ndarray, also: Sequence[Metric] = ()) -> dict[str, float]:
+    """Every metric on data after training: each level's pinball loss and each interval's coverage too.
+
+    Normalised errors come twice: over the range of each series in training under their own names, and over its range
+    in the rows scored here as `..._test_range`.
+    """
+    levels = truth.levels
+    out = all_scores(truth, forecast, also)
+    out |= {f"pinball_{q:g}": _at_level(q)(truth, forecast) for q in levels}
+    widths = [round(200 * (q - 0.5), 6) for q in levels if q > 0.5 and _place(levels, 1 - q) is not None]
+    out |= {f"coverage_{width:g}": coverage(truth, forecast, width) for width in widths}
+    here = replace(truth, value_range=own_ranges(truth))
+    normalised = [m for name, m in METRICS.items() if name.startswith("normalized_")]
+    return out | {f"{m.name}{TEST_RANGE}": float(m.function(here, forecast)) for m in normalised}
+
+
+def own_ranges(truth: Truth) -> np.ndarray:
+    """Range of each row's observed actual values, NaN where it is 0. Shape [r]."""
+    high = np.where(truth.mask, truth.y, -np.inf).max(axis=1)
+    spread = high - np.where(truth.mask, truth.y, np.inf).min(axis=1)
+    return np.where(np.isfinite(spread) & (spread > 0), spread, np.nan)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from automl.errors import DataError
+from forecasting.charts.page import ACTUAL, BAND, FORECAST, PICTURES, blank, picture_bytes, plain, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pandas import DataFrame, Series
 
-_HISTORY, _FORECAST, _BAND = "#334155", "#c2410c", "rgba(194, 65, 12, 0.18)"
 _QUANTILE = re.compile(r"yhat-q-(\d*\.\d+)")
 _BOUND = re.compile(r"yhat-(lo|hi)-(\d+(?:\.\d+)?)")
 
@@ -77,11 +77,11 @@ def forecast_html(
             edge: dict[str, Any] = {"x": chart.ahead, "legendgroup": "interval", "line": {"width": 0}}
             traces += [
                 {"y": chart.high, "showlegend": False, "hoverinfo": "skip", **edge},
-                {"y": chart.low, "fill": "tonexty", "fillcolor": _BAND, "name": label, "hoverinfo": "skip", **edge},
+                {"y": chart.low, "fill": "tonexty", "fillcolor": BAND, "name": label, "hoverinfo": "skip", **edge},
             ]
         traces += [
-            {"x": chart.stamps, "y": chart.y, "name": html.escape(target), "line": {"color": _HISTORY, "width": 1.2}},
-            {"x": chart.ahead, "y": chart.yhat, "name": "forecast", "line": {"color": _FORECAST, "width": 2}},
+            {"x": chart.stamps, "y": chart.y, "name": html.escape(target), "line": {"color": ACTUAL, "width": 1.2}},
+            {"x": chart.ahead, "y": chart.yhat, "name": "forecast", "line": {"color": FORECAST, "width": 2}},
         ]
         for trace in traces:
             trace.setdefault("legendgroup", trace.get("name"))
@@ -94,7 +94,7 @@ def forecast_html(
         hovermode="x unified",
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1.0, "xanchor": "right"},
     )
-    return _write(path, figure.to_html(include_plotlyjs=True, full_html=True).encode())
+    return write(path, figure.to_html(include_plotlyjs=True, full_html=True).encode())
 
 
 def forecast_image(
@@ -116,30 +116,21 @@ def forecast_image(
     DataError : a column is missing, the forecast is empty, or the suffix names no kind of picture.
     """
     path = Path(path)
-    if path.suffix.lower() not in {".png", ".pdf", ".svg"}:
+    if path.suffix.lower() not in PICTURES:
         raise DataError(f"a picture is written as .png, .pdf or .svg, got {path.name!r}.")
     charts, label = _charts(
         history, forecast, ids=tuple(ids), time=time, target=target, max_series=max_series, history_steps=history_steps
     )
-    from io import BytesIO
-
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 0.6 + 2.4 * len(charts)), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(_plain(title))
+    figure = blank(10, 0.6 + 2.4 * len(charts), title)
     for axis, chart in zip(figure.subplots(len(charts), squeeze=False)[:, 0], charts, strict=True):
         if chart.low is not None and chart.high is not None:
-            axis.fill_between(chart.ahead, chart.low, chart.high, color=_FORECAST, alpha=0.18, linewidth=0, label=label)
-        axis.plot(chart.stamps, chart.y, color=_HISTORY, linewidth=1, label=_plain(target))
-        axis.plot(chart.ahead, chart.yhat, color=_FORECAST, linewidth=1.6, label="forecast")
-        axis.set_title(_plain(chart.name), fontsize=10, loc="left")
+            axis.fill_between(chart.ahead, chart.low, chart.high, color=FORECAST, alpha=0.18, linewidth=0, label=label)
+        axis.plot(chart.stamps, chart.y, color=ACTUAL, linewidth=1, label=plain(target))
+        axis.plot(chart.ahead, chart.yhat, color=FORECAST, linewidth=1.6, label="forecast")
+        axis.set_title(plain(chart.name), fontsize=10, loc="left")
         axis.spines[["top", "right"]].set_visible(False)
     figure.axes[0].legend(frameon=False, ncols=3, fontsize=9)
-    buffer = BytesIO()
-    figure.savefig(buffer, format=path.suffix[1:].lower(), dpi=110)
-    return _write(path, buffer.getvalue())
+    return write(path, picture_bytes(figure, path.suffix))
 
 
 def interval_columns(forecast: DataFrame) -> tuple[str, str, str] | None:
@@ -180,10 +171,10 @@ def _charts(
     if forecast.empty:
         raise DataError("there is nothing to draw: the forecast has no row.")
     low, high, label = interval_columns(forecast) or (None, None, "")
-    keys = list(dict.fromkeys(_keys(forecast, ids)))[:max_series]
-    past = dict(tuple(history.groupby(_keys(history, ids), sort=False)))
+    keys = list(dict.fromkeys(keys_of(forecast, ids)))[:max_series]
+    past = dict(tuple(history.groupby(keys_of(history, ids), sort=False)))
     charts = []
-    for key, rows in forecast.groupby(_keys(forecast, ids), sort=False):
+    for key, rows in forecast.groupby(keys_of(forecast, ids), sort=False):
         if key not in keys:
             continue
         part = rows.sort_values(time)
@@ -203,7 +194,7 @@ def _charts(
     return charts, label
 
 
-def _keys(frame: DataFrame, ids: tuple[str, ...]) -> Series:
+def keys_of(frame: DataFrame, ids: tuple[str, ...]) -> Series:
     """One text a row that names its series; texts, so that 1 in a file and 1 in memory are the same series."""
     if not ids:
         return pd.Series("", index=frame.index)
@@ -217,15 +208,3 @@ def _check(what: str, frame: DataFrame, columns: tuple[str, ...]) -> None:
     missing = [c for c in columns if c not in frame.columns]
     if missing:
         raise DataError(f"the {what} has no column {', '.join(map(repr, missing))}; it has {list(frame.columns)}.")
-
-
-def _plain(text: str) -> str:
-    """Keep matplotlib from reading `$` as mathematics."""
-    return text.replace("$", r"\$")
-
-
-def _write(path: str | Path, content: bytes) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path

@@ -12,14 +12,16 @@ import pandas as pd
 from automl.errors import DataError
 from forecasting import frame as door
 from forecasting.join import join
-from forecasting.metrics import Truth, all_scores, naive_scales
+from forecasting.metrics import Truth, later_scores, naive_scales, own_ranges
 from forecasting.panel import Forecast, Future
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from automl.metrics import Metric
+    from forecasting.charts.gallery import Charts
     from forecasting.model import ForecastModel
-    from forecasting.panel import Panel
+    from forecasting.panel import Key, Panel
 
 LOG = logging.getLogger("forecasting")
 
@@ -30,14 +32,28 @@ class Evaluation:
 
     Parameters
     ----------
-    metrics : metric name -> value over all series and origins.
+    metrics : metric name -> value over all series and origins. Normalised errors come over the range of the training
+        data under their own names, and over the range of the rows scored here as `..._test_range`.
     predictions : a row a forecast: ids, time, cutoff, actual (under the target's name), yhat and quantiles.
     by_series : metrics of each series.
+    counts : how many series were scored, and how many of them normalised errors leave out because they do not change
+        in training, or here.
+    columns : names of the user's columns. history : rows before the first origin, of the series that charts show.
     """
 
     metrics: dict[str, float]
     predictions: pd.DataFrame
     by_series: pd.DataFrame
+    counts: dict[str, int]
+    columns: door.Names
+    history: pd.DataFrame
+
+    def charts(self) -> Charts:
+        """Forecast-horizon, residual and predicted-vs-true charts."""
+        from forecasting.charts.gallery import Charts
+
+        own = self.columns
+        return Charts.of(self.predictions, self.history, ids=own.id, time=own.time, target=own.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,31 +144,56 @@ def scored_frame(forecast: Forecast, past: Panel, truth: Truth, schema: door.Sch
     return frame
 
 
-def evaluation(walked: list[Origin], schema: door.Schema) -> Evaluation:
-    """Scores over all origins, and by series."""
-    width = max(o.truth.y.shape[1] for o in walked)
-    truth = _stacked([o.truth for o in walked], width)
-    values = np.concatenate([_padded(o.forecast.values, width) for o in walked])
-    places: dict[Any, list[int]] = {}
-    for i, key in enumerate(key for o in walked for key in o.panel.ids):
-        places.setdefault(key, []).append(i)
+def evaluation(walked: list[Origin], schema: door.Schema, train: Panel, also: Sequence[Metric] = ()) -> Evaluation:
+    """Scores over all origins, and by series: all that was forecast of a series is one row of the scores."""
+    keys, truth, values = _together(walked)
     by_series = [
-        {**dict(zip(schema.columns.id, key, strict=False)), **all_scores(truth.rows(np.array(rows)), values[rows])}
-        for key, rows in places.items()
+        {
+            **dict(zip(schema.columns.id, key, strict=False)),
+            **later_scores(truth.rows(np.array([i])), values[i : i + 1], also),
+        }
+        for i, key in enumerate(keys)
     ]
     predictions = pd.concat([o.frame for o in walked], ignore_index=True)
-    return Evaluation(all_scores(truth, values), predictions, pd.DataFrame(by_series))
+    seen = truth.mask.any(axis=1)
+    counts = {
+        "series": int(seen.sum()),
+        "series_without_training_range": int((seen & ~np.isfinite(truth.value_range)).sum()),
+        "series_without_test_range": int((seen & ~np.isfinite(own_ranges(truth))).sum()),
+    }
+    scores, own = later_scores(truth, values, also), schema.columns
+    return Evaluation(
+        scores, predictions, pd.DataFrame(by_series), counts, own, drawn_history(train, schema, predictions)
+    )
 
 
-def _padded(values: np.ndarray, width: int) -> np.ndarray:
-    """Values [r, h, ...] with steps up to `width` added as zeros (False)."""
-    return np.pad(values, ((0, 0), (0, width - values.shape[1]), *((0, 0),) * (values.ndim - 2)))
+def drawn_history(panel: Panel, schema: door.Schema, forecasts: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the first series of the forecasts, as many as charts may show: ids, time, target."""
+    from forecasting.charts.gallery import MAX_PAGES
+
+    ids = list(schema.columns.id)
+    first = forecasts[ids].drop_duplicates().head(MAX_PAGES) if ids else pd.DataFrame()
+    wanted = {tuple(map(str, row)) for row in first.itertuples(index=False)}
+    which = [i for i, key in enumerate(panel.ids) if not ids or tuple(map(str, key)) in wanted]
+    return door.history_frame(panel.select(np.array(which, dtype=np.int64)), schema)
 
 
-def _stacked(truths: list[Truth], width: int) -> Truth:
-    y = np.concatenate([_padded(t.y, width) for t in truths])
-    mask = np.concatenate([_padded(t.mask, width) for t in truths])
-    mae_scale = np.concatenate([t.mae_scale for t in truths])
-    rmse_scale = np.concatenate([t.rmse_scale for t in truths])
-    value_range = np.concatenate([t.value_range for t in truths])
-    return Truth(y, mask, mae_scale, rmse_scale, value_range, truths[0].levels)
+def _together(walked: list[Origin]) -> tuple[list[Key], Truth, np.ndarray]:
+    """Series, and what was said and came of each from all origins, one after another in one row; the rest masked."""
+    place = {key: i for i, key in enumerate(dict.fromkeys(key for o in walked for key in o.panel.ids))}
+    n = len(place)
+    rows = [np.array([place[key] for key in o.panel.ids]) for o in walked]
+    ends = np.zeros(n, dtype=np.int64)
+    for some, o in zip(rows, walked, strict=True):
+        ends[some] += o.truth.y.shape[1]
+    width = int(ends.max())
+    y, mask = np.zeros((n, width)), np.zeros((n, width), dtype=bool)
+    values = np.zeros((n, width, walked[0].forecast.values.shape[2]))
+    scales = np.full((3, n), np.nan)
+    ends[:] = 0
+    for some, o in zip(rows, walked, strict=True):
+        at = some[:, None], ends[some, None] + np.arange(o.truth.y.shape[1])
+        y[at], mask[at], values[at] = np.nan_to_num(o.truth.y), o.truth.mask, o.forecast.values
+        scales[:, some] = o.truth.mae_scale, o.truth.rmse_scale, o.truth.value_range
+        ends[some] += o.truth.y.shape[1]
+    return list(place), Truth(y, mask, scales[0], scales[1], scales[2], walked[0].truth.levels), values

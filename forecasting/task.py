@@ -20,10 +20,11 @@ from forecasting.panel import Block, Panel
 from forecasting.timegrid import TimeGrid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from automl.budget import Deadline
     from automl.candidates import Candidate, JsonScalar
+    from automl.metrics import Metric
     from automl.trial import State, Trial
     from forecasting.learners.base import Learner
 
@@ -43,7 +44,9 @@ class TaskSettings:
 
     Parameters
     ----------
-    horizon, season : in steps. levels : quantile levels kept for every forecast. metric : the one pruned by.
+    horizon, season : in steps. levels : quantile levels kept for every forecast.
+    metric : name of the one to choose by. own_metric : it is a function of the user's, which workers do not know:
+        nothing is pruned, and the parent process scores.
     country : for holidays. holiday_window : days. seed, threads : of each fit. stationary : by vote of the series.
     integer, non_negative : see `forecasting.config.Settings`.
     """
@@ -52,6 +55,7 @@ class TaskSettings:
     season: int
     levels: tuple[float, ...]
     metric: str
+    own_metric: bool = False
     country: str | None = None
     holiday_window: int = 3
     lags: str = "auto"
@@ -82,7 +86,7 @@ class ForecastTask:
     def evaluate(self, trial: Trial) -> Evaluation:
         """Fit and forecast every window; scores are means over windows of all metrics."""
         s = self.settings
-        metric = find_metric(s.metric)
+        metric = None if s.own_metric else find_metric(s.metric)
         points: list[np.ndarray] = []
         fit_s = predict_s = 0.0
         fallbacks = rejected = 0
@@ -96,12 +100,14 @@ class ForecastTask:
             rejected += int(getattr(learner, "rejected", 0))
             points.append(backtest.scatter(values, window.series, self.panel.n_series))
             del learner
+            if metric is None:
+                continue
             score = metric.function(window.truth, _with_levels(values, len(s.levels)))
             if trial.report(window.number, metric.loss(score)) and window.number + 1 < len(self.cuts):
                 pruned = True
                 break
         channels = self._channels(points, native=native)
-        scores = self.score(channels)
+        scores = self.score(channels, () if metric is None else (metric,))
         scored = sum(len(w.series) for w in self.windows()[: len(points)])
         info: dict[str, Any] = {
             "windows": len(points),
@@ -160,12 +166,17 @@ class ForecastTask:
         y, mask, mae, rmse, spread = (np.concatenate(p) for p in parts)
         return Truth(y, mask, mae, rmse, spread, self.settings.levels)
 
-    def score(self, channels: np.ndarray) -> dict[str, float]:
+    def score(self, channels: np.ndarray, also: Sequence[Metric] = ()) -> dict[str, float]:
         """All metrics of forecasts shaped [windows, n, h, 1 + levels], mean over the windows that were forecast."""
         rows = []
         for window, values in zip(self.windows(), channels, strict=False):
-            rows.append(all_scores(window.truth, values[window.series]))
+            rows.append(all_scores(window.truth, values[window.series], also))
         return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+    def score_by(self, metric: Metric, channels: np.ndarray) -> float:
+        """Mean over windows of one metric, natural sign; forecasts shaped as in `score`."""
+        values = [metric.function(w.truth, c[w.series]) for w, c in zip(self.windows(), channels, strict=True)]
+        return float(np.mean(values))
 
     def _forecast(self, window: backtest.Window, trial: Trial) -> tuple[Learner, float, np.ndarray, float, int]:
         learner = self.build(trial.candidate.learner, trial.params)

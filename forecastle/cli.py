@@ -148,19 +148,50 @@ def evaluate(
 def backtest(
     run: RunFolder,
     *,
-    out: OutFile,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="FOLDER|FILE",
+            help="Folder for forecasts, scores and pictures; or a .csv or .parquet file for the forecasts alone.",
+        ),
+    ],
+    mode: Annotated[
+        str, typer.Option("--mode", metavar="model|automl", help="Fit the chosen model anew, or search anew.")
+    ] = "model",
     windows: Annotated[
         int | None, typer.Option("--windows", help="How many origins; default those of the search.")
     ] = None,
     step: Annotated[int | None, typer.Option("--step", help="Steps between two origins.")] = None,
     quantiles: Quantiles = None,
     model: Model = None,
+    time_limit: Annotated[
+        float | None, typer.Option("--time-limit", help="Seconds of each search; default those of the run.")
+    ] = None,
 ) -> None:
-    """Refit the chosen model at earlier origins and forecast what came next."""
-    forecaster = _load(run, out)
-    levels = _asked_quantiles(forecaster, quantiles, None)
-    frame = forecaster.backtest(windows=windows, step=step, quantiles=levels, model=model)
-    _write(frame, out, "backtest")
+    """Forecast at earlier origins what came next: by the chosen model fitted anew, or by a whole search at each."""
+    if out.suffix and not out.is_dir():
+        if mode != "model":
+            raise ConfigError(f"--mode {mode} writes several files. Fix: give --out a folder, not {str(out)!r}.")
+        forecaster = _load(run, out)
+        levels = _asked_quantiles(forecaster, quantiles, None)
+        _write(forecaster.backtest(windows=windows, step=step, quantiles=levels, model=model), out, "backtest")
+        return
+    forecaster = _load(run)
+    _check_writable(out)
+    report = forecaster.backtest_report(
+        windows=windows,
+        step=step,
+        mode=mode,
+        path=out,
+        quantiles=_numbers("--quantiles", quantiles),
+        model=model,
+        time_limit=time_limit,
+    )
+    _print_table(report.models.drop(columns="run"), "Iterations", stderr=True)
+    overall = report.scores[report.scores["time_series_id"] == "all_sets"].set_index("metric_name")["metric"]
+    shown = ", ".join(f"{name} {overall[name]:.4g}" for name in ("mase", "wape", "wql"))
+    _say(f"backtest: {out} (forecast.csv, scores.csv, models.csv, plots_fcst_vs_actual.pdf; {shown})")
 
 
 @app.command()
@@ -433,12 +464,14 @@ def _evaluate(
     _write(result.by_series, out / "metrics_by_series.csv", "metrics of each series")
     path = out / "metrics.json"
     # JSON knows no NaN: a metric that is not defined on this data is null
-    numbers = {name: None if math.isnan(value) else value for name, value in result.metrics.items()}
+    numbers = {n: None if math.isnan(v) else v for n, v in {**result.metrics, **result.counts}.items()}
     path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
     shown = ", ".join(f"{name} {result.metrics[name]:.4g}" for name in ("mase", "wape", "wql") if name in numbers)
     _say(f"metrics: {path} ({shown})")
     drawn = forecast_html(result.predictions, result.predictions, out / "predictions.html", **_roles(run))
     _say(f"picture: {drawn}")
+    charts = result.charts().write(out)
+    _say(f"charts: {', '.join(str(path) for path in charts)}")
 
 
 def _board(run: Path, metric: str | None) -> DataFrame:
@@ -452,7 +485,8 @@ def _board(run: Path, metric: str | None) -> DataFrame:
     opened = Run.open(run)
     if (run / "model").is_dir() and not opened.is_live():
         return _short(Forecaster.load(run).leaderboard(metric))
-    asked = find_metric(metric) if metric else None
+    own = bool(opened.trials()) and metric == opened.metric()[0]  # perhaps a function of the user's
+    asked = find_metric(metric) if metric and not own else None
     rows = opened.leaderboard(asked.name, asked.direction) if asked else opened.leaderboard()
     return _short(pd.DataFrame(rows))
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as sk
 
-from automl.errors import UnknownNameError
-from forecasting.metrics import METRICS, Truth, all_scores, find_metric
+from automl.errors import ConfigError, UnknownNameError
+from automl.metrics import UserMetric
+from forecasting.metrics import METRICS, Truth, all_scores, find_metric, forgiving, later_scores, own_metric
 
 
 def _truth(y, mask=None, scale=1.0, levels=()):
@@ -39,6 +41,10 @@ def test_pooled_metrics_equal_scikit_learn():
     assert scores["root_mean_squared_error"] == pytest.approx(sk.root_mean_squared_error(y.ravel(), f.ravel()))
     assert scores["median_absolute_error"] == pytest.approx(sk.median_absolute_error(y.ravel(), f.ravel()))
     assert scores["r2_score"] == pytest.approx(max(-1, sk.r2_score(y.ravel(), f.ravel())))
+    assert scores["explained_variance"] == pytest.approx(sk.explained_variance_score(y.ravel(), f.ravel()))
+    percent = 100 * sk.mean_absolute_percentage_error(y.ravel(), f.ravel())
+    assert scores["mean_absolute_percentage_error"] == pytest.approx(percent)
+    assert scores["spearman_correlation"] == pytest.approx(stats.spearmanr(y.ravel(), f.ravel()).statistic)
     assert scores["root_mean_squared_log_error"] == pytest.approx(sk.root_mean_squared_log_error(y.ravel(), f.ravel()))
 
 
@@ -92,3 +98,98 @@ def test_names_are_understood_and_typos_helped():
     assert find_metric("NRMSE").name == "normalized_root_mean_squared_error"
     with pytest.raises(UnknownNameError, match="did you mean 'wape'"):
         find_metric("wapee")
+
+
+NORMALISED = {
+    "normalized_mean_absolute_error": sk.mean_absolute_error,
+    "normalized_median_absolute_error": sk.median_absolute_error,
+    "normalized_root_mean_squared_error": sk.root_mean_squared_error,
+    "normalized_root_mean_squared_log_error": sk.root_mean_squared_log_error,
+}
+
+
+@pytest.mark.parametrize("name", sorted(NORMALISED))
+def test_normalised_metrics_are_plain_means_over_series_of_scikit_learn_over_a_range(name):
+    """By the stored range of the training data under their own names, by the rows' own range beside them."""
+    rng = np.random.default_rng(5)
+    y, f = 5 + rng.random((4, 6)) * [[1], [10], [100], [1000]], 5 + rng.random((4, 6))
+    truth = Truth(y, np.ones(y.shape, bool), np.ones(4), np.ones(4), np.array([2.0, 30.0, np.nan, 500.0]))
+    scores = later_scores(truth, _point(f))
+    error = np.array([NORMALISED[name](a, b) for a, b in zip(y, f, strict=True)])
+    assert scores[name] == pytest.approx((error[[0, 1, 3]] / [2, 30, 500]).mean()), "no range: left out"
+    assert scores[f"{name}_test_range"] == pytest.approx((error / np.ptp(y, axis=1)).mean())
+
+
+def test_pinball_of_each_level_and_coverage_of_each_interval():
+    rng = np.random.default_rng(6)
+    y, levels = rng.random((5, 4)), (0.05, 0.1, 0.5, 0.9, 0.95)
+    channels = np.sort(rng.random((5, 4, 5)), axis=2)
+    truth, forecast = _truth(y, levels=levels), np.concatenate([channels[:, :, 2:3], channels], axis=2)
+    scores = later_scores(truth, forecast)
+    want = [sk.mean_pinball_loss(y.ravel(), channels[:, :, k].ravel(), alpha=q) for k, q in enumerate(levels)]
+    assert [scores[f"pinball_{q:g}"] for q in levels] == pytest.approx(want)
+    assert scores["pinball"] == pytest.approx(np.mean(want))
+    assert find_metric("Pinball_0.10").function(truth, forecast) == pytest.approx(want[1])
+    assert np.isnan(find_metric("pinball_0.2").function(truth, forecast)), "no such level"
+    inside = (y >= channels[:, :, 0]) & (y <= channels[:, :, 4])
+    assert scores["coverage_90"] == inside.mean()
+    assert {n for n in scores if n.startswith("coverage")} == {"coverage_80", "coverage_90"}
+
+
+def test_special_cases():
+    nothing = _truth([[3.0, 3.0]])
+    for name in ("r2_score", "explained_variance", "spearman_correlation"):
+        assert np.isnan(METRICS[name].function(nothing, _point([[1.0, 2.0]]))), name
+    assert METRICS["r2_score"].function(_truth([[1.0, 2.0]]), _point([[90.0, -90.0]])) == -1
+    rounding = _truth([[1e9, 1e-9, 0.0]])
+    assert METRICS["mean_absolute_percentage_error"].function(rounding, _point([[1.1e9, 5.0, 5.0]])) == pytest.approx(
+        10
+    )
+    below = _truth([[-1.0, 2.0], [3.0, 4.0]])
+    logs = METRICS["normalized_root_mean_squared_log_error"].function(below, _point([[0.0, 0.0], [3.0, 9.0]]))
+    assert logs == pytest.approx(sk.root_mean_squared_log_error([3.0, 4.0], [3.0, 9.0]) / 2), "negative: left out"
+
+
+def test_a_function_of_the_users_gets_the_observed_values_alone():
+    seen = []
+
+    def worst(y, f):
+        seen.append((y.tolist(), f.tolist()))
+        return np.abs(y - f).max()
+
+    metric = own_metric(UserMetric.of(worst))
+    truth = _truth([[1.0, 9.0], [2.0, 4.0]], mask=[[True, False], [True, True]])
+    assert metric.function(truth, _point([[2.0, 0.0], [2.0, 1.0]])) == 3
+    assert seen == [([1.0, 2.0, 4.0], [2.0, 2.0, 1.0])]
+    assert metric.loss(3.0) == 3.0
+    assert own_metric(UserMetric("gain", worst, "max")).loss(3.0) == -3.0
+
+
+def test_a_failing_function_is_missing_in_reports():
+    broken = forgiving(own_metric(UserMetric("broken", lambda y, f: 1 / 0)))
+    scores = all_scores(_truth([[1.0, 2.0]]), _point([[1.0, 2.0]]), (broken,))
+    assert np.isnan(scores["broken"])
+    assert scores["wape"] == 0
+
+
+@pytest.mark.parametrize("name", ["mase", "RMSE", "score", "bias", "pinball_0.3", "status"])
+def test_a_name_that_means_something_else_is_refused(name):
+    with pytest.raises(ConfigError, match="means something else"):
+        own_metric(UserMetric(name, lambda y, f: 0.0))
+
+
+def test_what_is_no_metric_is_refused_with_the_fix():
+    with pytest.raises(ConfigError, match=r"UserMetric\('my_name', function\)"):
+        UserMetric.of(lambda y, f: 0.0)
+    with pytest.raises(ConfigError, match=r"cannot be imported.*PYTHONPATH"):
+        UserMetric.of("no_such_package.metrics:mine")
+    with pytest.raises(ConfigError, match="does not exist"):
+        UserMetric.of("math:mine")
+    with pytest.raises(ConfigError, match="needs a function"):
+        UserMetric.of("math:pi")
+    with pytest.raises(ConfigError, match="'min' or 'max'"):
+        UserMetric("mine", max, "up")
+    with pytest.raises(ConfigError, match="must return one number, it returned list"):
+        UserMetric("mine", lambda y, f: [1, 2]).score(np.ones(2), np.ones(2))
+    with pytest.raises(ConfigError, match="give it again"):
+        UserMetric("mine").score(np.ones(2), np.ones(2))

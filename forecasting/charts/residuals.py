@@ -1,0 +1,91 @@
+"""Histogram of residuals, forecast minus actual value."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from automl.errors import DataError
+from forecasting.charts.page import COUNT, FORECAST, GUIDE, Chart, bare, blank, laid_out, number_axis, tick_texts
+
+_FEWEST, _MOST = 8, 60
+_CENTRAL, _FAR = (0.5, 99.5), 3.0
+"""Where errors outside these percentiles would stretch the axis this many times, they are counted, not drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualChart(Chart):
+    """How often forecasts were too high or too low, and by how much.
+
+    Parameters
+    ----------
+    edges, counts : bins. mean : of all residuals (the bias, in target units). outside : how many lie beyond the bins.
+    """
+
+    edges: np.ndarray
+    counts: np.ndarray
+    mean: float
+    outside: int
+
+    @classmethod
+    def of(cls, y: np.ndarray, f: np.ndarray) -> Self:
+        """Count residuals of pairs that are both there.
+
+        Raises
+        ------
+        DataError : there is none.
+        """
+        error = (f - y)[np.isfinite(y) & np.isfinite(f)]
+        if not len(error):
+            raise DataError("there is nothing to draw: no forecast has an actual value beside it.")
+        low, high = error.min(), error.max()
+        near_low, near_high = np.percentile(error, _CENTRAL)
+        if near_high > near_low and high - low > _FAR * (near_high - near_low):
+            low, high = near_low, near_high
+        if high <= low:
+            half = max(1.0, abs(low)) / 2
+            low, high = low - half, high + half
+        bins = int(np.clip(np.ceil(2 * len(error) ** (1 / 3)), _FEWEST, _MOST))
+        counts, edges = np.histogram(error, bins=bins, range=(low, high))
+        return cls(edges, counts, float(error.mean()), int(len(error) - counts.sum()))
+
+    @property
+    def title(self) -> str:
+        """Name, and how many residuals are not drawn."""
+        return "Residuals" + (f" ({self.outside} of {self.outside + self.counts.sum()} beyond)" if self.outside else "")
+
+    @property
+    def _mean_label(self) -> str:
+        return f"mean {self.mean:.4g}" if abs(self.mean) < 1e4 else f"mean {tick_texts([self.mean])[0]}"
+
+    def picture(self) -> Any:
+        """Still figure."""
+        figure = blank(8.0, 4.0, self.title)
+        axis = figure.subplots()
+        axis.stairs(self.counts, self.edges, fill=True, color=COUNT, alpha=0.75)
+        axis.axvline(0, color=GUIDE, linestyle="--", linewidth=1.2, label="no error")
+        axis.axvline(self.mean, color=FORECAST, linewidth=1.6, label=self._mean_label)
+        axis.set_xlabel("forecast - actual")
+        axis.set_ylabel("forecasts")
+        axis.legend(frameon=False, fontsize=9)
+        bare(axis)
+        number_axis(axis.xaxis)
+        number_axis(axis.yaxis)
+        return figure
+
+    def figure(self) -> Any:
+        """Interactive figure."""
+        from plotly.graph_objects import Bar, Figure
+
+        middle = (self.edges[1:] + self.edges[:-1]) / 2
+        bars = Bar(x=middle, y=self.counts, width=np.diff(self.edges), marker={"color": COUNT}, name="forecasts")
+        figure = Figure([bars])
+        figure.add_vline(x=0, line={"color": GUIDE, "dash": "dash"})
+        text = html.escape(self._mean_label)
+        figure.add_vline(x=self.mean, line={"color": FORECAST}, annotation_text=text)
+        figure.update_layout(xaxis_title="forecast - actual", yaxis_title="forecasts", bargap=0.02, showlegend=False)
+        figure.update_xaxes(exponentformat="B")
+        return laid_out(figure, self.title, 420)
