@@ -94,7 +94,10 @@ class AutoArima(Batch):
                 self.most_evaluations, fixed, order, u, beta, figures, reason,
             )  # fmt: skip
 
-        over_slices(run, panel.lengths, threads=context.threads, deadline=context.deadline, what=f"fitting {self.name}")
+        over_slices(
+            run, panel.lengths, threads=context.threads, deadline=context.deadline, what=f"fitting {self.name}",
+            fits=context.fits,
+        )  # fmt: skip
         return {
             "order": order, "u": u, "beta": beta, "figures": figures, "aicc": figures[:, 3].copy(), "reason": reason,
             "rejected": figures[:, 4].astype(np.int64),

@@ -175,7 +175,7 @@ class Local(ABC):
         self._models, self._failed = {}, {}
         self._prepare(panel)
         recent = panel.tail(self.most_rows(self._season))
-        pace = Pace(f"fitting {self.name}", recent.lengths + 1, context.deadline, least=_LEAST_TIMED)
+        pace = Pace(f"fitting {self.name}", recent.lengths + 1, context.deadline, least=_LEAST_TIMED, fits=context.fits)
         with _quiet():
             for i, history in enumerate(_histories(recent)):
                 model, reason = self._try(history, context.horizon)
