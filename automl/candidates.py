@@ -61,17 +61,44 @@ class Registry:
         self._entries[name] = target
         self._aliases[_fold(name)] = name
 
+    def remove(self, name: str) -> None:
+        """Take out an entry and what it is also called."""
+        name = self.resolve(name)
+        del self._entries[name]
+        self._aliases = {alias: known for alias, known in self._aliases.items() if known != name}
+
 
 def _fold(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
 def import_object(target: str) -> Any:
-    """Import `"package.module:Name"`."""
+    """Import `"package.module:Name"`.
+
+    Raises
+    ------
+    ConfigError : the text is no such path, the module is not there, or it has no such name.
+
+    Examples
+    --------
+    >>> import_object("math:tau") > 6
+    True
+    """
     module, _, attribute = target.partition(":")
-    if not attribute:
+    if not (module and attribute):
         raise ConfigError(f"{target!r} must be written 'package.module:Name'.")
-    return getattr(importlib.import_module(module), attribute)
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is there, and something it needs is not
+        raise ConfigError(
+            f"{target!r} cannot be imported: there is no module {error.name!r}. Fix: install it, or put the folder "
+            "that holds it on the Python path (PYTHONPATH)."
+        ) from error
+    if not hasattr(found, attribute):
+        raise ConfigError(f"{target!r} cannot be imported: module {module!r} has no {attribute!r}.")
+    return getattr(found, attribute)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ _NAMES = {
     "TimeGrid": "forecasting.timegrid",
     "datasets": "forecasting.datasets",
     "plots": "forecasting.plots",
+    "register_learner": "forecasting.learners.own",
+    "unregister_learner": "forecasting.learners.own",
 }
 
 __all__ = list(_NAMES)

@@ -185,7 +185,10 @@ class SearchSettings:
         `automl.metrics.UserMetric` for one of which more is better.
     limits : when to stop. n_windows, window_step : rolling-origin windows, "auto" or numbers (step in time steps).
     workers : processes evaluating at a time, None = one a core. threads : threads of each fit.
-    allowed, blocked : learner names; allowed=None = all but the deep ones. deep : try the TCN too.
+    allowed, blocked : learner names; allowed=None = all that suit the data, but the deep ones. What is allowed by name
+        is tried on any data. deep : try the TCN too.
+    own_learners : name -> "package.module:Class" of learners of your own (see `forecasting.register_learner`, whose
+        learners join by themselves).
     vote, stack : voting ensemble (greedy weights); linear stacking (opt-in). ensemble_rounds : greedy steps.
     verbosity : level of the log file: debug, info, warning or error.
     """
@@ -198,6 +201,7 @@ class SearchSettings:
     threads: int = 1
     allowed: Sequence[str] | None = None
     blocked: Sequence[str] = ()
+    own_learners: Mapping[str, str] = field(default_factory=dict)
     deep: bool = False
     vote: bool = True
     stack: bool = False

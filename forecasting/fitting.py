@@ -21,19 +21,20 @@ from forecasting import backtest
 from forecasting.assemble import STACKING, VOTING, Assembly, build_model, usable
 from forecasting.features.plan import MAX_ROWS
 from forecasting.intervals import DEFAULT_LEVELS
+from forecasting.learners.base import LEARNERS
 from forecasting.metrics import CORRELATIONS, SCALED, find_metric, level_of, own_metric, own_ranges
-from forecasting.portfolio import candidates
+from forecasting.portfolio import choose
 from forecasting.season import detect_season
 from forecasting.stationarity import panel_is_stationary
 from forecasting.task import OPEN, PRELOAD, ForecastTask, TaskSettings, open_task, panel_state, save_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from automl.candidates import Candidate
     from automl.metrics import Metric
     from automl.runs import Run, TrialRecord
-    from automl.search import Event
+    from automl.search import Event, SearchOutcome, Why
     from automl.trial import State
     from forecasting.config import Settings
     from forecasting.model import ForecastModel
@@ -42,6 +43,16 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("forecasting")
 _RESERVE_LEAST, _RESERVE_SHARE, _RESERVE_MOST = 3.0, 0.03, 0.5
 _TRIAL_SHARE = 0.35
+_BEFORE_ITS_TURN: dict[Why, str] = {
+    "max_trials": "max_trials was reached before its turn",
+    "time": "time was over before its turn",
+    "early_stopping": "the search stopped for want of progress before its turn",
+    "exit_score": "exit_score was reached before its turn",
+    "exhausted": "nothing was left to try before its turn",
+    "replayed": "not among the trials replayed",
+    "cancelled": "the run was cancelled before its turn",
+    "interrupted": "the run was interrupted before its turn",
+}
 _SLOWER = 1.5
 """A refit sees more rows than the fits it is predicted from, on a machine that may be busier."""
 
@@ -122,6 +133,7 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
         stationary=stationary,
         integer=settings.integer,
         non_negative=settings.non_negative,
+        own_learners=dict(search.own_learners),
     )
     task = ForecastTask(panel, cuts, task_settings)
     truth = task.truth()
@@ -216,6 +228,7 @@ class Fitting:
         self.on_event = on_event
         self.directory = run.path / "task"
         self._lost: frozenset[int] = frozenset()
+        self._skipped: Mapping[str, str] = {}
 
     def _metric(self, task: ForecastTask) -> Metric:
         """Metric to choose by."""
@@ -271,6 +284,7 @@ class Fitting:
         left = outcome.deadline if outcome.deadline.left() > _RESERVE_LEAST else Deadline()
         with search:
             model = self._combine(search, task, outcome.records, left)
+        model.extra["skipped"] = self._not_tried(outcome)
         return model, outcome.stopped_because
 
     def _search(
@@ -279,19 +293,20 @@ class Fitting:
         s = self.settings.search
         if limits.time_limit and limits.trial_time_limit is None:
             limits = replace(limits, trial_time_limit=max(5.0, _TRIAL_SHARE * limits.time_limit))
-        listed = candidates(
+        portfolio = choose(
             task.panel,
+            s,
             season=task.settings.season,
             stationary=task.settings.stationary,
-            allowed=s.allowed,
-            blocked=s.blocked,
-            deep=s.deep,
+            windows=len(task.cuts),
+            trial_limit=limits.trial_time_limit,
         )
+        self._skipped = portfolio.skipped
         workers = s.workers or os.cpu_count() or 1
         return Search(
             self.run,
             task=(OPEN, {"directory": str(self.directory)}),
-            candidates=listed,
+            candidates=portfolio.candidates,
             metric_name=task.settings.metric,
             direction=self._metric(task).direction,
             criteria=limits,
@@ -304,6 +319,15 @@ class Fitting:
             replay=replay,
             preload=PRELOAD,
         )
+
+    def _not_tried(self, outcome: SearchOutcome) -> dict[str, str]:
+        """Every registered learner without a trial -> why."""
+        tried = {record.learner for record in outcome.records}
+        return {
+            name: self._skipped.get(name, _BEFORE_ITS_TURN[outcome.stopped_because])
+            for name in LEARNERS
+            if name not in tried
+        }
 
     def _reserve(
         self, records: Sequence[TrialRecord], task: ForecastTask, time_limit: float | None, workers: int

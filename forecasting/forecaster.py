@@ -25,11 +25,12 @@ from forecasting.backtesting import BacktestJob, BacktestReport, Searched, check
 from forecasting.config import Columns, Covariates, Settings
 from forecasting.fitting import Fitting, chosen_metric, plan_task, settings_from_json, settings_to_json
 from forecasting.join import join
-from forecasting.learners.base import LEARNERS, check_quantiles
+from forecasting.learners.base import check_quantiles
+from forecasting.learners.own import adopt, check_learner, own_learners
 from forecasting.metrics import METRICS, REPORTED, find_metric, forgiving, own_metric
 from forecasting.model import ForecastModel
 from forecasting.panel import Forecast
-from forecasting.portfolio import skipped, wanted
+from forecasting.portfolio import unwanted
 from forecasting.progress import progress
 from forecasting.request import COLD, Request, answer, steps_ahead
 from forecasting.scoring import Evaluation, drawn_history, evaluation, origins, scored_frame
@@ -91,8 +92,8 @@ class Forecaster:
         self.horizon = int(horizon)
         self.seed = int(seed)
         self.settings = _merge(settings or Settings(), freq, columns, (known, past, static), quantiles, time_limit)
-        for name in (*(self.settings.search.allowed or ()), *self.settings.search.blocked):
-            LEARNERS.resolve(name)
+        self.settings = _with_own_learners(self.settings)
+        unwanted(self.settings.search)
         if self.settings.features.holidays:
             from forecasting.features.holidays import check_country
 
@@ -131,6 +132,10 @@ class Forecaster:
         """
         limits = self.settings.search.limits
         deadline = Deadline.after(limits.time_limit)
+        left_out = unwanted(self.settings.search)
+        for name, target in self.settings.search.own_learners.items():
+            if name not in left_out:
+                check_learner(name, target)
         self._report = Report()
         least = self.horizon + bt.LEAST_TRAINING_ROWS
         together = frame if validation is None else _stacked(frame, validation)
@@ -713,9 +718,7 @@ class Forecaster:
         for row in rows:
             row["params"] = dict(fitted.entries[row["model"]].weights)
         rows += [{k: v for k, v in row.items() if k != "score"} for row in run.leaderboard()]
-        search = self.settings.search
-        missing = skipped(wanted(search.allowed, search.blocked, deep=search.deep))
-        return rows + [_row(name, {}, "skipped", reason=why) for name, why in missing.items()]
+        return rows + [_row(name, {}, "skipped", reason=why) for name, why in fitted.extra["skipped"].items()]
 
     def _alerts(self) -> None:
         """Alert on members lost in the refit and on a near-perfect score (a covariate only known afterwards?)."""
@@ -794,6 +797,12 @@ def _given_again(settings: Settings, metric: UserMetric | Callable[..., float] |
     if isinstance(metric, UserMetric) and given.direction != stored.direction:
         raise ConfigError(f"{stored.name!r} was chosen by its {stored.direction}, given is its {given.direction}.")
     return replace(settings, search=replace(settings.search, metric=kept))
+
+
+def _with_own_learners(settings: Settings) -> Settings:
+    """Settings that name every learner of the user's own that is registered; those they name are registered too."""
+    adopt(settings.search.own_learners)
+    return replace(settings, search=replace(settings.search, own_learners=own_learners()))
 
 
 def _levels(quantiles: Sequence[float], level: Sequence[float]) -> tuple[float, ...]:

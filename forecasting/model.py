@@ -9,15 +9,16 @@ import numpy as np
 
 from automl.budget import Deadline
 from automl.bundle import load_bundle, save_bundle
-from automl.errors import LearnerError, UnknownNameError
+from automl.errors import ConfigError, LearnerError, ModelFileError, UnknownNameError
 from forecasting.intervals import Conformal, at_levels, stretch
 from forecasting.learners.base import LEARNERS
+from forecasting.learners.own import adopt, check_learner
 from forecasting.metrics import naive_scales
 from forecasting.panel import Forecast, Panel
 from forecasting.task import ForecastTask, TaskSettings, panel_from_state, panel_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from automl.candidates import JsonScalar
@@ -233,6 +234,7 @@ class ForecastModel:
         settings, blobs = states["panel"]
         cuts = list(np.asarray(blobs.pop("cuts")))
         own = {**core["task"], "levels": tuple(core["task"]["levels"])}
+        _find_own_learners(own["own_learners"], {row["learner"] for row in core["members"] if "fitted" in row})
         task = ForecastTask(panel_from_state((settings, blobs)), cuts, TaskSettings(**own))
         members = {row["name"]: _member(row, states) for row in core["members"]}
         entries = {
@@ -246,6 +248,22 @@ def _member(row: Mapping[str, Any], states: Mapping[str, State]) -> Member:
     conformal = Conformal.from_state(*states[row["conformal"]]) if "conformal" in row else None
     state = states[row["fitted"]] if "fitted" in row else None
     return Member(row["name"], row["learner"], tuple(sorted(row["params"].items())), conformal, state)
+
+
+def _find_own_learners(learners: Mapping[str, str], used: Collection[str]) -> None:
+    """Register the learners of the user's own that a model names; those it forecasts with must be there.
+
+    Raises
+    ------
+    ModelFileError : one is missing, or is no learner.
+    """
+    try:
+        adopt(learners)
+        for name, target in learners.items():
+            if name in used:
+                check_learner(name, target)
+    except ConfigError as error:
+        raise ModelFileError(f"the model needs a learner of your own that is not to be had here: {error}") from error
 
 
 def floors(panel: Panel) -> np.ndarray:

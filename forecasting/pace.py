@@ -21,7 +21,7 @@ class Pace:
     Parameters
     ----------
     what : the work, for messages. work : shape [n_series], expected cost of each series in any unit.
-    least : pieces timed before anything is foreseen.
+    least : pieces timed before anything is foreseen. fits : how often all of it has to be done by the deadline.
 
     Examples
     --------
@@ -32,8 +32,8 @@ class Pace:
     >>> pace.check()
     """
 
-    def __init__(self, what: str, work: np.ndarray, deadline: Deadline | None, *, least: int) -> None:
-        self._what, self._deadline, self._least = what, deadline, least
+    def __init__(self, what: str, work: np.ndarray, deadline: Deadline | None, *, least: int, fits: int = 1) -> None:
+        self._what, self._deadline, self._least, self._fits = what, deadline, least, fits
         self._total = np.concatenate([[0.0], np.cumsum(np.asarray(work, dtype=float) + 1e-9)])
         self._timed = self._left = self._start = 0.0
         self._series = self._pieces = 0
@@ -66,11 +66,13 @@ class Pace:
         if self._pieces < self._least:
             return
         seconds = perf_counter() - self._start
-        rest = seconds / self._timed * self._left
+        pace = seconds / self._timed
+        rest = pace * (self._left + (self._fits - 1) * float(self._total[-1]))
         left = self._deadline.left()
         # the fewer were timed, the wider the doubt
         if rest > left * (1 + 1 / self._pieces):
+            times = f" in {self._fits} windows" if self._fits > 1 else ""
             raise DeadlineExceededError(
-                f"{self._what} needs about {seconds + rest:.0f} s for {n} series, {max(left, 0):.0f} s left after "
-                f"{self._series}"
+                f"{self._what} needs about {seconds + rest:.0f} s for {n} series{times}, {max(left, 0):.0f} s left "
+                f"after {self._series}"
             )

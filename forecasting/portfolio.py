@@ -1,155 +1,177 @@
-"""Which learners are tried, with which first configurations, and what is searched around them."""
+"""Which learners are tried, with which first configurations, and why the others are not."""
 
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from automl.candidates import Candidate, Choice, Dimension, Float, Int, JsonScalar
+from automl.candidates import Candidate, JsonScalar
 from automl.errors import ConfigError
+from forecasting.costs import PRICES, expected_seconds
 from forecasting.learners.base import LEARNERS
+from forecasting.learners.own import search_space
+from forecasting.spaces import SPACES, TCN_FIRST
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Mapping
 
+    from forecasting.config import SearchSettings
     from forecasting.panel import Panel
 
-_COMMON: dict[str, Dimension] = {
-    "transform": Choice(("none", "log")),
-    "base": Choice(("last", "level", "seasonal")),
-    "weighting": Choice(("equal", "volume")),
-}
-_SPACES: dict[str, dict[str, Dimension]] = {
-    "LightGBM": {
-        **_COMMON,
-        "strategy": Choice(("direct", "recursive")),
-        "objective": Choice(("regression_l1", "regression", "huber")),
-        "n_estimators": Int(50, 600, log=True),
-        "learning_rate": Float(0.02, 0.15, log=True),
-        "num_leaves": Int(7, 95, log=True),
-        "min_child_samples": Int(5, 80, log=True),
-        "colsample": Float(0.4, 1.0),
-        "reg_lambda": Float(0.01, 10.0, log=True),
-        "series_code": Choice((True, False)),
-    },
-    "ElasticNet": {
-        **_COMMON,
-        "strategy": Choice(("direct", "recursive")),
-        "alpha": Float(0.0003, 0.1, log=True),
-        "l1_ratio": Float(0.05, 1.0),
-        "scaler": Choice(("StandardScaleWrapper", "MinMaxScaler", "MaxAbsScaler", "RobustScaler")),
-    },
-    "RandomForest": {
-        **_COMMON,
-        "min_samples_leaf": Int(1, 20, log=True),
-        "max_features": Float(0.15, 0.9),
-        "scaler": Choice(("none", "PCA")),
-    },
-    "ExtremeRandomTrees": {
-        **_COMMON,
-        "min_samples_leaf": Int(1, 20, log=True),
-        "max_features": Float(0.15, 0.9),
-        "scaler": Choice(("none", "PCA", "TruncatedSVDWrapper")),
-    },
-    "KNN": {
-        **_COMMON,
-        "n_neighbors": Int(3, 60, log=True),
-        "weights": Choice(("distance", "uniform")),
-        "scaler": Choice(("StandardScaleWrapper", "RobustScaler", "PCA", "SparseNormalizer")),
-    },
-    "LassoLars": {**_COMMON, "alpha": Float(0.0001, 0.03, log=True)},
-    "SGD": {
-        **_COMMON,
-        "loss": Choice(("huber", "squared_error", "epsilon_insensitive")),
-        "alpha": Float(0.00003, 0.03, log=True),
-        "l1_ratio": Float(0.0, 1.0),
-        "eta0": Float(0.0003, 0.01, log=True),
-    },
-    "DecisionTree": {**_COMMON, "max_depth": Int(3, 20), "min_samples_leaf": Int(3, 100, log=True)},
-    "GradientBoosting": {
-        **_COMMON,
-        "loss": Choice(("huber", "squared_error", "absolute_error")),
-        "n_estimators": Int(40, 300, log=True),
-        "learning_rate": Float(0.03, 0.2, log=True),
-        "max_depth": Int(2, 7),
-        "min_samples_leaf": Int(3, 60, log=True),
-        "max_features": Float(0.1, 0.8),
-    },
-    "XGBoost": {
-        **_COMMON,
-        "objective": Choice(("reg:absoluteerror", "reg:squarederror", "reg:pseudohubererror")),
-        "n_estimators": Int(50, 600, log=True),
-        "learning_rate": Float(0.02, 0.2, log=True),
-        "max_depth": Int(2, 9),
-        "min_child_weight": Float(1.0, 50.0, log=True),
-        "colsample": Float(0.4, 1.0),
-        "reg_lambda": Float(0.01, 10.0, log=True),
-    },
-}
-_PER_SERIES_SECONDS = {
-    "Croston": 0.001, "TSB": 0.001, "ADIDA": 0.001, "IMAPA": 0.001, "Theta": 0.002, "ExponentialSmoothing": 0.005,
-    "ComplexSmoothing": 0.003, "MSTL": 0.01,
-    "AutoArima": 0.05, "Arimax": 0.1, "Prophet": 0.5, "StatsmodelsETS": 0.3, "PmdArima": 4.0,
-}  # fmt: skip
 _INTERMITTENT = 0.2
 """Share of zeros from which methods for intermittent demand are tried."""
 
-_ONLY_WHEN_NAMED = {"StatsmodelsETS", "PmdArima"}
+_SPARSE = ("Croston", "TSB", "IMAPA", "ADIDA")
+
+_ONLY_WHEN_NAMED = ("StatsmodelsETS", "PmdArima")
 """Learners by other libraries of what the kernels do; they serve as a second opinion."""
 
+_NEEDS = {"TCNForecaster": ("torch", "deep"), "XGBoost": ("xgboost", "boost")}
 
-def candidates(
+_LATE = 0.5
+"""Share of a trial's limit from which a learner with one model a series waits until all others were tried."""
+
+_QUICK = 20.0
+"""Expected seconds of a trial up to which a learner with one model a series is searched."""
+
+_DOUBT = 2.0
+"""How far beyond the limit of a trial an expectation must lie before the learner is not even started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Portfolio:
+    """What a search tries.
+
+    Parameters
+    ----------
+    candidates : in this order, cheap and safe ones first: the first answer comes at once.
+    skipped : every other learner -> why it is not tried.
+    """
+
+    candidates: tuple[Candidate, ...]
+    skipped: Mapping[str, str]
+
+
+def choose(
     panel: Panel,
+    search: SearchSettings,
     *,
     season: int,
     stationary: bool,
-    allowed: Sequence[str] | None,
-    blocked: Sequence[str],
-    deep: bool,
-) -> list[Candidate]:
-    """Return the candidates for a panel, cheap and safe ones first: the first answer comes at once.
+    windows: int = 1,
+    trial_limit: float | None = None,
+) -> Portfolio:
+    """Choose what is tried on a panel.
+
+    What the user allows by name is tried, whatever the data and however long it takes; without such a list, learners
+    that do not suit the data or cannot be done in time are left out.
+
+    Parameters
+    ----------
+    season : steps. stationary : by vote of the series. windows : fits of a trial. trial_limit : seconds it may take.
 
     Raises
     ------
-    UnknownNameError : a name in `allowed` or `blocked` is no learner.
-    ConfigError : nothing is left.
+    UnknownNameError : a name in `allowed` or `blocked` is no learner. ConfigError : nothing is left.
     """
-    names = wanted(allowed, blocked, deep=deep)
-    missing = skipped(names)
-    out = [c for c in _portfolio(panel, season, stationary=stationary) if c.learner in names - missing.keys()]
-    if not out:
-        why = "".join(f" {name} is {reason}." for name, reason in missing.items())
-        raise ConfigError(
-            f"allowed={list(allowed) if allowed is not None else 'all'} without blocked={list(blocked)} leaves no "
-            f"learner.{why} Known: {', '.join(LEARNERS)}."
-        )
+    skipped = unwanted(search)
+    absent = {name: why for name, why in _missing().items() if name not in skipped}
+    if search.allowed is None:
+        unfit = _unfit(panel, season) | _too_slow(panel, search, windows, trial_limit)
+        skipped = unfit | skipped
+    skipped |= absent
+    listed = _portfolio(panel, season, search, stationary=stationary, windows=windows)
+    if trial_limit is not None:
+        late = [c for c in listed if c.learner in PRICES and c.cost > _LATE * trial_limit]
+        listed = [c for c in listed if c not in late] + sorted(late, key=lambda c: c.cost)
+    chosen = tuple(c for c in listed if c.learner not in skipped)
+    if not chosen:
+        raise ConfigError(_nothing_left(search, absent))
+    return Portfolio(chosen, {name: skipped[name] for name in LEARNERS if name in skipped})
+
+
+def unwanted(search: SearchSettings) -> dict[str, str]:
+    """Learners that the settings leave out -> why.
+
+    Raises
+    ------
+    UnknownNameError : a name in `allowed` or `blocked` is no learner. ConfigError : nothing is left.
+    """
+    allowed = None if search.allowed is None else {LEARNERS.resolve(name) for name in search.allowed}
+    blocked = {LEARNERS.resolve(name) for name in search.blocked}
+    out: dict[str, str] = {}
+    for name in LEARNERS:
+        if name in blocked:
+            out[name] = "blocked by the settings"
+        elif allowed is not None:
+            if name not in allowed:
+                out[name] = "not among the learners allowed"
+        elif name == "TCNForecaster" and not search.deep:
+            out[name] = "tried with deep=True, or when allowed by name"
+        elif name in _ONLY_WHEN_NAMED:
+            out[name] = "a second opinion on what is tried anyway: tried when allowed by name"
+    if len(out) == len(list(LEARNERS)):
+        raise ConfigError(_nothing_left(search, {}))
     return out
 
 
-def wanted(allowed: Sequence[str] | None, blocked: Sequence[str], *, deep: bool) -> set[str]:
-    """Names of the learners that settings ask for."""
-    names = set(LEARNERS) - _ONLY_WHEN_NAMED if allowed is None else {LEARNERS.resolve(n) for n in allowed}
-    names -= {LEARNERS.resolve(n) for n in blocked}
-    if allowed is None and not deep:
-        names.discard("TCNForecaster")
-    return names
+def _nothing_left(search: SearchSettings, absent: Mapping[str, str]) -> str:
+    allowed = "all" if search.allowed is None else list(search.allowed)
+    why = "".join(f" {name} is {reason}." for name, reason in absent.items())
+    blocked = list(search.blocked)
+    return f"allowed={allowed} without blocked={blocked} leaves no learner.{why} Known: {', '.join(LEARNERS)}."
 
 
-def skipped(names: Collection[str]) -> dict[str, str]:
-    """Learners whose package is missing, with the command that installs it."""
-    needs = {"TCNForecaster": ("torch", "deep"), "XGBoost": ("xgboost", "boost")}
+def _missing() -> dict[str, str]:
+    """Learners whose package is missing -> the command that installs it."""
     return {
         name: f"skipped: pip install 'forecastle[{extra}]'"
-        for name, (package, extra) in needs.items()
-        if name in names and importlib.util.find_spec(package) is None
+        for name, (package, extra) in _NEEDS.items()
+        if importlib.util.find_spec(package) is None
     }
 
 
-def _portfolio(panel: Panel, season: int, *, stationary: bool) -> list[Candidate]:
+def _unfit(panel: Panel, season: int) -> dict[str, str]:
+    """Learners that do not suit the data -> why."""
+    out: dict[str, str] = {}
+    zeros = _zeros(panel)
+    if zeros <= _INTERMITTENT:
+        out |= dict.fromkeys(_SPARSE, f"{zeros:.0%} of the values are zero, it is tried above {_INTERMITTENT:.0%}")
+    if season <= 1:
+        out["MSTL"] = "there is no season"
+    if not panel.known.names:
+        out["Arimax"] = "there are no known covariates"
+    if panel.grid.is_integer:
+        out["Prophet"] = "times are whole numbers, and it needs dates"
+    return {name: f"not for these data: {why}" for name, why in out.items()}
+
+
+def _zeros(panel: Panel) -> float:
+    """Share of zeros among the observed values."""
+    return float(np.mean(panel.y[panel.observed] == 0)) if panel.observed.any() else 0.0
+
+
+def _too_slow(panel: Panel, search: SearchSettings, windows: int, limit: float | None) -> dict[str, str]:
+    """Learners with one model a series that cannot be done within the limit of a trial -> why."""
+    if limit is None:
+        return {}
+    out = {}
+    for name in PRICES:
+        seconds = expected_seconds(name, panel, windows=windows, threads=search.threads)
+        if seconds > _DOUBT * limit:
+            out[name] = (
+                f"too slow: about {seconds:.0f} s for {panel.n_series} series in {windows} window(s), and a trial may "
+                f"take {limit:.0f} s; more time, or allowing it by name, has it tried"
+            )
+    return out
+
+
+def _portfolio(panel: Panel, season: int, search: SearchSettings, *, stationary: bool, windows: int) -> list[Candidate]:
     """Fixed order: naive, two strong pooled models, then by rising cost. A space is searched once a learner."""
-    of, n = Candidate.of, panel.n_series
+    of = Candidate.of
     direct: dict[str, JsonScalar] = {
         "strategy": "direct",
         "base": "seasonal" if season > 1 else "level" if stationary else "last",
@@ -162,18 +184,22 @@ def _portfolio(panel: Panel, season: int, *, stationary: bool) -> list[Candidate
         "n_estimators": 150,
         "max_rows": 60_000,
     }
-    space = _SPACES
+    space = SPACES
 
     def local(name: str, **params: JsonScalar) -> Candidate:
-        return of(name, params, cost=_PER_SERIES_SECONDS[name] * n)
+        return of(name, params, cost=expected_seconds(name, panel, windows=windows, threads=search.threads))
 
-    zeros = float(np.mean(panel.y[panel.observed] == 0)) if panel.observed.any() else 0.0
-    sparse = ("Croston", "TSB", "IMAPA", "ADIDA") if zeros > _INTERMITTENT else ()
-    regressors = any(panel.known.categories(name) is None for name in panel.known.names)
+    prophet = local("Prophet")
+    if prophet.cost <= _QUICK:
+        prophet = of("Prophet", space=space["Prophet"], cost=prophet.cost)
+    network = [of("TCNForecaster", params, cost=30) for params in TCN_FIRST]
+    network[0] = of("TCNForecaster", TCN_FIRST[0], space=space["TCNForecaster"], cost=30)
+    own = [of(name, space=search_space(name)) for name in search.own_learners]
     return [
         of("SeasonalNaive", cost=0.01),
         of("LightGBM", light, space=space["LightGBM"], cost=1),
         of("ElasticNet", {**direct, "max_rows": 60_000}, space=space["ElasticNet"], cost=1),
+        *own,
         of("LightGBM", {**light, "base": "level", "weighting": "volume"}, cost=1),
         of("Naive", cost=0.01),
         of("Average", cost=0.01),
@@ -182,11 +208,11 @@ def _portfolio(panel: Panel, season: int, *, stationary: bool) -> list[Candidate
         of("LightGBM", {**light, "strategy": "recursive"}, cost=1),
         of("ExtremeRandomTrees", {"base": "level", "weighting": "volume"}, space=space["ExtremeRandomTrees"], cost=2),
         local("ExponentialSmoothing"),
-        *(local(name) for name in sparse),
+        *(local(name) for name in _SPARSE),
         local("Theta", method="dynamic"),
-        *([local("MSTL")] if season > 1 else []),
+        local("MSTL"),
         local("AutoArima"),
-        *([local("Arimax")] if regressors else []),
+        local("Arimax"),
         of(
             "LightGBM",
             {
@@ -207,11 +233,12 @@ def _portfolio(panel: Panel, season: int, *, stationary: bool) -> list[Candidate
         of("SGD", {**direct, "max_rows": 60_000}, space=space["SGD"], cost=1),
         of("DecisionTree", direct, space=space["DecisionTree"], cost=1),
         of("GradientBoosting", {**direct, "base": "level"}, space=space["GradientBoosting"], cost=4),
-        of("TCNForecaster", cost=30),
+        network[0],
         local("Theta", method="optimized"),
         local("ComplexSmoothing"),
-        local("Prophet"),
+        prophet,
         local("StatsmodelsETS"),
         local("PmdArima"),
         of("LightGBM", {**direct, "num_leaves": 31, "n_estimators": 400, "learning_rate": 0.03}, cost=6),
+        *network[1:],
     ]

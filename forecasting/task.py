@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from automl.trial import Evaluation
 from forecasting import backtest
 from forecasting.intervals import leave_one_window_out
 from forecasting.learners.base import LEARNERS, FitContext
+from forecasting.learners.own import adopt
 from forecasting.metrics import Truth, all_scores, find_metric
 from forecasting.panel import Block, Panel
 from forecasting.timegrid import TimeGrid
@@ -48,7 +49,7 @@ class TaskSettings:
     metric : name of the one to choose by. own_metric : it is a function of the user's, which workers do not know:
         nothing is pruned, and the parent process scores.
     country : for holidays. holiday_window : days. seed, threads : of each fit. stationary : by vote of the series.
-    integer, non_negative : see `forecasting.config.Settings`.
+    integer, non_negative : see `forecasting.config.Settings`. own_learners : name -> import path.
     """
 
     horizon: int
@@ -65,6 +66,7 @@ class TaskSettings:
     stationary: bool = True
     integer: bool = False
     non_negative: bool | None = None
+    own_learners: Mapping[str, str] = field(default_factory=dict)
 
 
 class ForecastTask:
@@ -144,11 +146,17 @@ class ForecastTask:
         defaults = {"lags": s.lags, "windows": s.windows, "holiday_window": s.holiday_window}
         return cls(**{k: v for k, v in defaults.items() if k in known} | dict(params))
 
-    def context(self, deadline: Deadline) -> FitContext:
-        """What a fit is told."""
+    def context(self, deadline: Deadline, fits: int = 1) -> FitContext:
+        """What a fit is told; `fits` of them have to be done by the deadline."""
         s = self.settings
         return FitContext(
-            horizon=s.horizon, season=s.season, seed=s.seed, threads=s.threads, deadline=deadline, country=s.country
+            horizon=s.horizon,
+            season=s.season,
+            seed=s.seed,
+            threads=s.threads,
+            deadline=deadline,
+            country=s.country,
+            fits=fits,
         )
 
     def truth(self) -> Truth:
@@ -182,7 +190,7 @@ class ForecastTask:
         learner = self.build(trial.candidate.learner, trial.params)
         levels = self.settings.levels if learner.native_quantiles else ()
         start = perf_counter()
-        learner.fit(window.train, self.context(trial.deadline))
+        learner.fit(window.train, self.context(trial.deadline, len(self.cuts) - window.number))
         middle = perf_counter()
         forecast = learner.forecast(window.train, window.future, levels)
         forecast = forecast.held_constant(window.train, self.settings.season)
@@ -260,4 +268,5 @@ def open_task(directory: str) -> ForecastTask:
     cuts = list(np.asarray(blobs.pop("cuts")))
     own = dict(settings["settings"])
     own["levels"] = tuple(own["levels"])
+    adopt(own["own_learners"])
     return ForecastTask(panel_from_state((settings["panel"], blobs)), cuts, TaskSettings(**own))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from forecasting import datasets, plots
     from forecasting.config import Columns, Covariates, DataSettings, FeatureSettings, SearchSettings, Settings
     from forecasting.forecaster import Forecaster
+    from forecasting.learners.own import register_learner, unregister_learner
 
 __version__ = "0.1.0"
 
@@ -34,6 +35,8 @@ __all__ = [
     "__version__",
     "datasets",
     "plots",
+    "register_learner",
+    "unregister_learner",
 ]
 
 _HOMES = {
@@ -44,6 +47,7 @@ _HOMES = {
     "forecasting.config": (
         "Columns", "Covariates", "DataSettings", "FeatureSettings", "SearchSettings", "Settings",
     ),
+    "forecasting.learners.own": ("register_learner", "unregister_learner"),
 }  # fmt: skip
 _NAMES = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = ("datasets", "plots")

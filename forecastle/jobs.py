@@ -103,6 +103,7 @@ class JobTraining:
 
     allowed_training_algorithms: str | list[str] | None = None
     blocked_training_algorithms: str | list[str] | None = None
+    own_learners: dict[str, str] = field(default_factory=dict)
     enable_dnn_training: bool = False
     enable_vote_ensemble: bool = True
     enable_stack_ensemble: bool = False
@@ -234,6 +235,7 @@ class Job:
                 threads=(os.cpu_count() or 1) if cores == _ALL_CORES else cores,
                 allowed=_names(training.allowed_training_algorithms) or None,
                 blocked=_names(training.blocked_training_algorithms),
+                own_learners=dict(training.own_learners),
                 deep=training.enable_dnn_training,
                 vote=training.enable_vote_ensemble,
                 stack=training.enable_stack_ensemble,

@@ -25,6 +25,7 @@ def over_slices(
     threads: int = 1,
     deadline: Deadline | None = None,
     what: str = "fitting",
+    fits: int = 1,
 ) -> None:
     """Call `run(first, end)` for consecutive slices of series that together cover all of them once.
 
@@ -37,7 +38,7 @@ def over_slices(
     work : shape [n_series], expected cost of each series in any unit (its length, for one).
     threads : how many slices run at a time.
     deadline : checked between slices.
-    what : the work, for the message.
+    what : the work, for the message. fits : how often all of it has to be done by the deadline.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def over_slices(
         deadline.check(what)
     # the first slice runs alone: it compiles, or loads the compiled code, which would spoil the estimate of the pace
     run(*slices[0])
-    pace = Pace(what, work, deadline, least=_LEAST_TIMED)
+    pace = Pace(what, work, deadline, least=_LEAST_TIMED, fits=fits)
     pace.begin(slices[0][1])
     if threads <= 1:
         for first, end in slices[1:]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from automl.errors import ConfigError
+from automl.errors import ConfigError, DataError
 from forecasting.learners.base import FitContext, check_choices, gaussian_channels
-from forecasting.learners.batch import Batch, Model
+from forecasting.learners.batch import FITTED, Batch, Model
 
 if TYPE_CHECKING:
     from forecasting.panel import Block, Future, Panel
@@ -21,7 +21,60 @@ _MOST = {"max_p": 5, "max_q": 5, "max_seasonal_p": 2, "max_seasonal_q": 2, "max_
 _SEASONAL_TESTS = {"strength": 0, "ocsb": 1}
 """Name -> number in `unitroot`."""
 
+_MOST_INDICATORS, _ROWS_A_REGRESSOR = 20, 3
+TOO_MANY_REGRESSORS = 10
+"""A value of `reason`."""
+
+_FLAT = 1e-9
+
 _HARMONICS = (0, 1, 2, 3, 4, 6, 8, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What the regressors are.
+
+    Parameters
+    ----------
+    season : steps. harmonics : pairs of sines and cosines. columns : [k], of the known block. codes : [k], the category
+        an indicator stands for, -1 = the number itself.
+    """
+
+    season: int
+    harmonics: int
+    columns: np.ndarray
+    codes: np.ndarray
+
+    @classmethod
+    def stored(cls, model: Model, row: int, season: int) -> _Layout:
+        """As a fitted series has it."""
+        return cls(season, int(model["harmonics"][row]), model["columns"][row], model["codes"][row])
+
+    def scales(self, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and spread of the covariates in each series, to bring them onto one scale. Shapes [n, k]."""
+        x = self._raw(panel.known)
+        if not panel.n_series:
+            return np.zeros((0, x.shape[1])), np.ones((0, x.shape[1]))
+        count = panel.lengths[:, None]
+        mean = np.add.reduceat(x, panel.indptr[:-1]) / count
+        rest = x - np.repeat(mean, panel.lengths, axis=0)
+        spread = np.sqrt(np.add.reduceat(np.square(rest), panel.indptr[:-1]) / count)
+        return mean, np.where(spread > _FLAT * np.abs(mean), spread, 1.0)
+
+    def design(
+        self, known: Block, steps: np.ndarray, count: np.ndarray, usual: np.ndarray, spread: np.ndarray
+    ) -> np.ndarray:
+        """Regressors of some rows, `count` [n] of each series. Shape [rows, k], contiguous."""
+        waves = fourier(steps, self.season, self.harmonics)
+        own = (self._raw(known) - np.repeat(usual, count, axis=0)) / np.repeat(spread, count, axis=0)
+        return np.ascontiguousarray(np.concatenate([waves, own], axis=1))
+
+    def _raw(self, known: Block) -> np.ndarray:
+        """Numbers, and 0 or 1 for indicators, as they are. Shape [rows, k]."""
+        if not len(self.columns):
+            return np.empty((len(known.values), 0))
+        values = known.values[:, self.columns]
+        return np.where(self.codes < 0, values, values == self.codes)
 
 
 @dataclass(kw_only=True)
@@ -78,10 +131,10 @@ class AutoArima(Batch):
 
         n, season = panel.n_series, max(1, context.season)
         y, indptr, _ = panel.flat()
-        harmonics = _harmonics(panel, season) if self.seasonal and season > _LONGEST_SEASON else 0
         m, seasonal = self._period(season)
-        usual, spread = self._usual(panel)
-        design = self._design(panel, panel.known, panel.step_of_rows(), season, harmonics, usual, spread)
+        layout = self._layout(panel, season)
+        usual, spread = layout.scales(panel)
+        design = layout.design(panel.known, panel.step_of_rows(), panel.lengths, usual, spread)
         test = _SEASONAL_TESTS[self.seasonal_test]
         limits = np.array([*(getattr(self, name) for name in _MOST), test], dtype=np.int64)
         fixed = np.full(arima.ORDER, -1, dtype=np.int64)
@@ -94,70 +147,71 @@ class AutoArima(Batch):
                 self.most_evaluations, fixed, order, u, beta, figures, reason,
             )  # fmt: skip
 
-        over_slices(run, panel.lengths, threads=context.threads, deadline=context.deadline, what=f"fitting {self.name}")
+        over_slices(
+            run, panel.lengths, threads=context.threads, deadline=context.deadline, what=f"fitting {self.name}",
+            fits=context.fits,
+        )  # fmt: skip
+        if usual.shape[1]:
+            reason[panel.lengths < _ROWS_A_REGRESSOR * usual.shape[1]] = TOO_MANY_REGRESSORS
         return {
             "order": order, "u": u, "beta": beta, "figures": figures, "aicc": figures[:, 3].copy(), "reason": reason,
-            "rejected": figures[:, 4].astype(np.int64),
-            "harmonics": np.full(n, harmonics), "usual": np.tile(usual, (n, 1)), "spread": np.tile(spread, (n, 1)),
+            "rejected": figures[:, 4].astype(np.int64), "harmonics": np.full(n, layout.harmonics),
+            "columns": np.tile(layout.columns, (n, 1)), "codes": np.tile(layout.codes, (n, 1)), "usual": usual,
+            "spread": spread,
         }  # fmt: skip
 
     def _forecast(self, model: Model, panel: Panel, future: Future, levels: tuple[float, ...]) -> np.ndarray:
         from forecasting.kernels import arima
 
+        if self.uses_covariates and future.known.names != panel.known.names:
+            raise DataError(
+                f"{self.name} was fitted with the known covariates {list(panel.known.names)}, the future holds "
+                f"{list(future.known.names)}. Fix: give the same columns."
+            )
         y, indptr, _ = panel.flat()
-        season = self._season
-        m, seasonal = self._period(season)
-        harmonics, usual, spread = int(model["harmonics"][0]), model["usual"][0], model["spread"][0]
-        steps = (panel.last[:, None] + 1 + np.arange(future.horizon)).ravel()
-        design = self._design(panel, panel.known, panel.step_of_rows(), season, harmonics, usual, spread)
-        ahead = self._design(panel, future.known, steps, season, harmonics, usual, spread)
-        point, width = np.empty((panel.n_series, future.horizon)), np.empty((panel.n_series, future.horizon))
+        n, h = panel.n_series, future.horizon
+        m, seasonal = self._period(self._season)
+        layout = _Layout.stored(model, 0, self._season)
+        usual, spread = model["usual"], model["spread"]
+        steps = (panel.last[:, None] + 1 + np.arange(h)).ravel()
+        design = layout.design(panel.known, panel.step_of_rows(), panel.lengths, usual, spread)
+        ahead = layout.design(future.known, steps, np.full(n, h), usual, spread)
+        point, width = np.empty((n, h)), np.empty((n, h))
         arima.forecast_series(
-            y, indptr, design, ahead, 0, panel.n_series, m, seasonal, model["order"], model["u"], model["beta"],
-            model["figures"], point, width,
+            y, indptr, design, ahead, 0, n, m, seasonal, model["order"], model["u"], model["beta"], model["figures"],
+            point, width,
         )  # fmt: skip
         return gaussian_channels(point, width, levels)
 
     def inputs(self, panel: Panel) -> tuple[str, ...]:
         """Return the history, the calendar where Fourier terms tell a long season, and what the regression reads."""
         waves = len(self._model["harmonics"]) > 0 and int(self._model["harmonics"][0]) > 0
-        own = [panel.known.names[k] for k in self._numeric(panel.known)] if self.uses_covariates else []
+        columns = self._model["columns"][0] if len(self._model["columns"]) else []
+        own = dict.fromkeys(panel.known.names[int(k)] for k in columns)
         return ("target", *(("time",) if waves else ()), *own)
 
     def _period(self, season: int) -> tuple[int, bool]:
         """Steps of the seasonal terms, and whether there are any."""
         return (season, self.seasonal and season > 1) if season <= _LONGEST_SEASON else (1, False)
 
-    # -- regressors ---------------------------------------------------------------------------------------------------
-
-    def _usual(self, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and spread of the covariates used, to bring them onto one scale. Shapes [k]."""
-        if not self.uses_covariates or not panel.n_rows:
-            k = len(self._numeric(panel.known)) if self.uses_covariates else 0
-            return np.zeros(k), np.ones(k)
-        values = panel.known.values[:, self._numeric(panel.known)]
-        spread = values.std(axis=0)
-        return values.mean(axis=0), np.where(spread > 0, spread, 1.0)
-
-    @staticmethod
-    def _numeric(block: Block) -> list[int]:
-        return [k for k, name in enumerate(block.names) if block.categories(name) is None]
-
-    def _design(
-        self, panel: Panel, known: Block, steps: np.ndarray, season: int, harmonics: int, usual: np.ndarray,
-        spread: np.ndarray,
-    ) -> np.ndarray:  # fmt: skip
-        """Regressors of some rows, shape [rows, k], contiguous."""
-        columns = fourier(steps, season, harmonics)
-        if self.uses_covariates:
-            own = (known.values[:, self._numeric(panel.known)] - usual) / spread
-            columns = np.concatenate([columns, own], axis=1)
-        return np.ascontiguousarray(columns, dtype=np.float64)
+    def _layout(self, panel: Panel, season: int) -> _Layout:
+        """What the regressors are; a series that `fit` never saw gets those of the series it did."""
+        fitted = np.flatnonzero(self._model["reason"] == FITTED).tolist() if self._model else []
+        if fitted:
+            return _Layout.stored(self._model, fitted[0], season)
+        harmonics = _harmonics(panel, season) if self.seasonal and season > _LONGEST_SEASON else 0
+        columns = _columns(panel.known) if self.uses_covariates else []
+        pairs = np.array(columns, dtype=np.int64).reshape(-1, 2)
+        return _Layout(season, harmonics, pairs[:, 0], pairs[:, 1])
 
 
 @dataclass(kw_only=True)
 class Arimax(AutoArima):
-    """Regression on the known numeric covariates with ARIMA errors, orders chosen as by `AutoArima`.
+    """Regression on the known covariates with ARIMA errors, orders chosen as by `AutoArima`.
+
+    A category enters as an indicator of each of its values but the first one (of more than 21, those of the 20 most
+    frequent ones); one that is missing or new has none. Constant and repeated columns get no coefficient. A series with
+    fewer than 3 rows a regressor falls back.
 
     Examples
     --------
@@ -167,6 +221,27 @@ class Arimax(AutoArima):
 
     name: ClassVar[str] = "Arimax"
     uses_covariates: ClassVar[bool] = True
+    reasons: ClassVar[dict[int, str]] = {
+        **AutoArima.reasons,
+        TOO_MANY_REGRESSORS: f"fewer than {_ROWS_A_REGRESSOR} rows a regressor",
+    }
+
+
+def _columns(known: Block) -> list[tuple[int, int]]:
+    """Regressors that a block gives: (column, category code or -1 for a number)."""
+    out = []
+    for k, name in enumerate(known.names):
+        categories = known.categories(name)
+        if categories is None:
+            out.append((k, -1))
+            continue
+        values = known.values[:, k].astype(np.int64)
+        seen = np.bincount(values[values > 0], minlength=1)
+        often = np.argsort(-seen, kind="stable")[:_MOST_INDICATORS]
+        out += [
+            (k, code) for code in range(1, len(categories)) if len(categories) <= _MOST_INDICATORS + 1 or code in often
+        ]
+    return out
 
 
 def fourier(steps: np.ndarray, season: int, harmonics: int) -> np.ndarray:

@@ -36,6 +36,7 @@ class FitContext:
     seed, threads : random seed; how many threads the fit may use.
     deadline : the fit raises DeadlineExceededError instead of going on past it.
     country : ISO 3166 code for holidays, None = none.
+    fits : how many fits like this one have to be done by the deadline (a trial has one a window).
     """
 
     horizon: int
@@ -44,6 +45,7 @@ class FitContext:
     threads: int = 1
     deadline: Deadline = field(default_factory=Deadline)
     country: str | None = None
+    fits: int = 1
 
 
 class Learner(Protocol):

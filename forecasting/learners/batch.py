@@ -76,7 +76,7 @@ class Batch(ABC):
         DeadlineExceededError : time is over, or the first series show that it will not do.
         """
         context.deadline.check(f"fitting {self.name}")
-        self._season, self._seed = max(1, context.season), context.seed
+        self._season, self._seed, self._model = max(1, context.season), context.seed, {}
         self._model = self._estimate(panel.tail(self.most_rows(self._season)), context)
         self._ids = {key: i for i, key in enumerate(panel.ids)}
         return self
@@ -157,7 +157,8 @@ class Batch(ABC):
         for name, values in fresh.items():
             out = np.zeros((len(at), *values.shape[1:]), dtype=values.dtype)
             out[new] = values
-            if name in self._model:
+            # shapes differ only where `fit` could fit no series at all
+            if name in self._model and self._model[name].shape[1:] == values.shape[1:]:
                 out[at >= 0] = self._model[name][at[at >= 0]]
             model[name] = out
         return model

@@ -64,7 +64,10 @@ class ComplexSmoothing(Batch):
         def run(first: int, end: int) -> None:
             ces.fit(y, indptr, first, end, m, forms, context.horizon, par, numbers, codes)
 
-        over_slices(run, panel.lengths, threads=context.threads, deadline=context.deadline, what=f"fitting {self.name}")
+        over_slices(
+            run, panel.lengths, threads=context.threads, deadline=context.deadline, what=f"fitting {self.name}",
+            fits=context.fits,
+        )  # fmt: skip
         return {
             "reason": codes[:, ces.REASON].copy(),
             "rejected": codes[:, ces.REJECTED].copy(),

@@ -113,7 +113,10 @@ class ExponentialSmoothing(Batch):
         def run(first: int, end: int) -> None:
             fit_series(values, observed, indptr, first, end, *args)
 
-        over_slices(run, panel.lengths, threads=context.threads, deadline=context.deadline, what=f"fitting {self.name}")
+        over_slices(
+            run, panel.lengths, threads=context.threads, deadline=context.deadline, what=f"fitting {self.name}",
+            fits=context.fits,
+        )  # fmt: skip
         return {
             "reason": codes[:, 3].copy(),
             "rejected": codes[:, 4].copy(),

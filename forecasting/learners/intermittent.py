@@ -61,7 +61,8 @@ class Intermittent(Batch, ABC):
             intermittent.rates(y, seen, indptr, first, end, method, alpha, rate, reason)
 
         threads, deadline = (context.threads, context.deadline) if context else (1, None)
-        over_slices(run, panel.lengths, threads=threads, deadline=deadline, what=f"fitting {self.name}")
+        fits = context.fits if context else 1
+        over_slices(run, panel.lengths, threads=threads, deadline=deadline, what=f"fitting {self.name}", fits=fits)
         return rate, reason
 
 

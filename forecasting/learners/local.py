@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from automl.budget import Deadline
 from automl.errors import LearnerError
 from forecasting.learners.base import FitContext, NewHistory, Unseen, check_quantiles, gaussian_channels
 from forecasting.pace import Pace
@@ -132,6 +133,7 @@ class Local(ABC):
     _season: int = field(default=1, init=False, repr=False, compare=False)
     _seed: int = field(default=0, init=False, repr=False, compare=False)
     _country: str | None = field(default=None, init=False, repr=False, compare=False)
+    _deadline: Deadline = field(default_factory=Deadline, init=False, repr=False, compare=False)
     _models: dict[Key, Model] = field(default_factory=dict, init=False, repr=False, compare=False)
     _failed: dict[Key, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -172,10 +174,11 @@ class Local(ABC):
         """
         context.deadline.check(f"fitting {self.name}")
         self._season, self._seed, self._country = max(1, context.season), context.seed, context.country
+        self._deadline = context.deadline
         self._models, self._failed = {}, {}
         self._prepare(panel)
         recent = panel.tail(self.most_rows(self._season))
-        pace = Pace(f"fitting {self.name}", recent.lengths + 1, context.deadline, least=_LEAST_TIMED)
+        pace = Pace(f"fitting {self.name}", recent.lengths + 1, context.deadline, least=_LEAST_TIMED, fits=context.fits)
         with _quiet():
             for i, history in enumerate(_histories(recent)):
                 model, reason = self._try(history, context.horizon)
@@ -187,6 +190,7 @@ class Local(ABC):
                 pace.begin(1) if i == 0 else pace.done(i, i + 1)
                 if i + 1 < panel.n_series:
                     pace.check()
+        self._deadline = Deadline()
         return self
 
     def forecast(self, panel: Panel, future: Future, quantiles: tuple[float, ...]) -> Forecast:

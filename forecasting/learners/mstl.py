@@ -162,5 +162,8 @@ class MSTL:
             mstl(y, indptr, first, end, used, _ROUNDS, season)
 
         threads, deadline = (context.threads, context.deadline) if context else (1, None)
-        over_slices(run, panel.lengths, threads=threads, deadline=deadline, what=f"decomposing for {self.name}")
+        fits = context.fits if context else 1
+        over_slices(
+            run, panel.lengths, threads=threads, deadline=deadline, what=f"decomposing for {self.name}", fits=fits
+        )
         return replace(panel, y=panel.y - season.sum(axis=0)), season

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from automl.errors import ConfigError, LearnerError
+from automl.errors import ConfigError, DeadlineExceededError, LearnerError
 from forecasting.features.holidays import check_country, holiday_features
 from forecasting.learners.local import LEAST_ROWS, History, Local, Model
 from forecasting.season import period_seconds
@@ -28,6 +29,12 @@ _PATHS = 1_000
 _MOST_ITERATIONS = 2_000
 _MOST_NEWTON_ROWS = 300
 _MOST_HARMONICS = 10
+_LEAST_TIMEOUT = 0.1
+_CALENDAR = ((365.25, 10, 730.0, math.inf), (7.0, 3, 14.0, 7.0), (1.0, 4, 2.0, 1.0))
+"""Prophet's own seasons: period, harmonics, shortest history, steps finer than this; all in days."""
+
+_SAME = 0.02
+"""Periods nearer than this, relatively, are one season."""
 
 
 @dataclass(kw_only=True)
@@ -36,7 +43,9 @@ class Prophet(Local):
 
     A fitted model is a function of time: values that came after `fit` do not change it. Numeric known covariates are
     regressors, categorical ones one regressor a category. Holidays are days on daily and finer data, counts of holiday
-    days on coarser data. Whole-number time is treated as days, with the run's season instead of weeks and years.
+    days on coarser data. Days, weeks and years are seasons where the history shows two of them, all at once on finer
+    data; the run's season joins them where it is none of these and shows twice. Whole-number time is treated as days,
+    with the run's season alone.
     Quantiles come from paths with future change points, as in the original, but with fixed random numbers.
 
     Parameters
@@ -96,12 +105,28 @@ class Prophet(Local):
                 model.add_regressor(name)
             # Newton, the default for short series, may take 20 s where L-BFGS takes none; on long ones it never ends
             model.stan_backend.set_options(newton_fallback=len(frame) <= _MOST_NEWTON_ROWS)
-            model.fit(frame, seed=self._seed, algorithm="LBFGS", iter=_MOST_ITERATIONS)
+            self._stan(model, frame)
             # what a forecast does not read: the data and their fitted trend
             model.history, model.history_dates = model.history.iloc[:2], model.history_dates.iloc[:2]
             model.params.pop("trend", None)
             text = model_to_json(model)
         return {"prophet": text, "regressors": used, "first": int(history.first), "scale": scale}
+
+    def _stan(self, model: Any, frame: DataFrame) -> None:
+        """Fit a model; Stan, which looks at no clock of ours, is ended when the time of the whole fit is over.
+
+        Raises
+        ------
+        DeadlineExceededError : time is over.
+        """
+        left = self._deadline.left()
+        limit = {} if math.isinf(left) else {"timeout": max(left, _LEAST_TIMEOUT)}
+        try:
+            model.fit(frame, seed=self._seed, algorithm="LBFGS", iter=_MOST_ITERATIONS, **limit)
+        except TimeoutError as error:
+            raise DeadlineExceededError(
+                f"out of time while fitting {self.name} to a series of {len(frame)} rows"
+            ) from error
 
     def _build(self, history: History) -> Any:
         from prophet import Prophet as Estimator
@@ -120,9 +145,10 @@ class Prophet(Local):
             daily_seasonality=calendar,
             uncertainty_samples=0,
         )
-        if grid.is_integer and self._season > 1:
+        step = 1.0 if grid.is_integer else period_seconds(grid.freq) / _DAY_SECONDS
+        if self._season > 1 and (grid.is_integer or _is_new(self._season * step, step, len(history.y) * step)):
             harmonics = min(self._season // 2, _MOST_HARMONICS)
-            model.add_seasonality("season", period=self._season, fourier_order=harmonics)
+            model.add_seasonality("season", period=self._season * step, fourier_order=harmonics)
         if self._country and self.holidays and _fine(grid):
             model.add_country_holidays(self._country)
         return model
@@ -170,6 +196,23 @@ class Prophet(Local):
 def _fine(grid: TimeGrid) -> bool:
     """Whether a step is a day or less."""
     return not grid.is_integer and period_seconds(grid.freq) <= _DAY_SECONDS
+
+
+def _is_new(period: float, step: float, history: float) -> bool:
+    """Whether a season (days) that the history (days) shows twice is none that Prophet makes by itself, or part of one.
+
+    Examples
+    --------
+    >>> _is_new(365.25, 30.4, 3_000.0), _is_new(1.0, 1 / 24, 90.0), _is_new(10.0, 1.0, 90.0)
+    (False, False, True)
+    """
+    if history < 2 * period:
+        return False
+    for own, order, least, coarsest in _CALENDAR:
+        multiple = max(1, round(own / period))
+        if history >= least and step < coarsest and multiple <= order and abs(own / multiple / period - 1) < _SAME:
+            return False
+    return True
 
 
 def _frame(grid: TimeGrid, steps: np.ndarray, first: int, columns: dict[str, np.ndarray]) -> DataFrame:

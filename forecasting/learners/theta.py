@@ -65,7 +65,10 @@ class Theta(Batch):
         def run(first: int, end: int) -> None:
             theta.fit(y, indptr, start, first, end, m, method, decomposition, par, kind, chosen, index, sigma)
 
-        over_slices(run, panel.lengths, threads=context.threads, deadline=context.deadline, what=f"fitting {self.name}")
+        over_slices(
+            run, panel.lengths, threads=context.threads, deadline=context.deadline, what=f"fitting {self.name}",
+            fits=context.fits,
+        )  # fmt: skip
         reason = np.zeros(n, dtype=np.int64)
         return {"par": par, "index": index, "sigma": sigma, "kind": kind, "chosen": chosen, "reason": reason}
 

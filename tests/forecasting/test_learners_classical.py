@@ -3,7 +3,7 @@
 import logging
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -579,3 +579,43 @@ def test_prophet_with_an_unknown_country():
 def test_wrong_settings_of_prophet(bad):
     with pytest.raises(ConfigError, match=f"{next(iter(bad))} of Prophet"):
         Prophet(**bad)
+
+
+def test_prophet_learns_a_season_of_the_run_that_no_calendar_has():
+    t = np.arange(130)
+    y = 20 + np.tile([0.0, 4.0, -3.0, -1.0, 2.0, 5.0, -4.0, 1.0, 0.0, -2.0], 13)
+    panel = _panel(y[:120], freq="D")
+    errors = [np.abs(_run(Prophet(), panel, 10, season=s).point[0] - y[t >= 120]).mean() for s in (10, 1)]
+    assert errors[0] < 0.3
+    assert errors[1] > 1
+
+
+def test_prophet_has_day_and_week_at_once_on_hourly_data():
+    t = np.arange(24 * 7 * 6)
+    y = 20 + 3 * np.sin(2 * np.pi * t / 24) + 4 * (t // 24 % 7 >= 5)
+    point = _run(Prophet(), _panel(y[: -24 * 3], freq="h"), 72, season=24).point[0]
+    assert np.abs(point - y[-72:]).mean() < 1.0
+
+
+def test_prophet_is_stopped_inside_a_series_when_time_is_over(monkeypatch):
+    import cmdstanpy
+
+    def late(self, **arguments):
+        assert 0 < arguments["timeout"] <= 5
+        raise TimeoutError
+
+    monkeypatch.setattr(cmdstanpy.CmdStanModel, "optimize", late)
+    panel = _panel(_seasonal(60), freq="MS")
+    with pytest.raises(DeadlineExceededError, match="fitting Prophet to a series of 60 rows"):
+        Prophet().fit(panel, FitContext(horizon=3, deadline=Deadline.after(5)))
+
+
+def test_prophet_draws_on_known_covariates_and_not_on_past_ones():
+    from tests.forecasting.panels import future_of, small_panel
+
+    panel = small_panel((60, 60), freq="D", season=7)
+    future = future_of(panel, 5)
+    other = replace(panel, past=replace(panel.past, values=-panel.past.values))
+    context = FitContext(horizon=5, season=7)
+    plain, moved = (Prophet().fit(p, context).forecast(p, future, ()).values for p in (panel, other))
+    assert plain.tobytes() == moved.tobytes()

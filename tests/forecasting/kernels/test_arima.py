@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from automl.errors import ConfigError
+from automl.errors import ConfigError, DataError
 from forecasting.kernels import arima, arma
 from forecasting.kernels.arima_fit import PARAMETERS, ROOT, new_room
 from forecasting.kernels.arima_project import difference, integrating
@@ -29,18 +29,19 @@ def panel_of(*series):
     return Panel.from_arrays(list(series), TimeGrid.steps())
 
 
-def fixed(y, order, m, horizon=4):
-    """Estimate one order (p, q, P, Q, constant, d, D): order, figures, beta."""
-    design = np.empty((len(y), 0))
+def fixed(y, order, m, horizon=4, design=None):
+    """Estimate one order (p, q, P, Q, constant, d, D): u, figures, and beta (the constant alone without a design)."""
+    if design is None:
+        return fixed(y, order, m, horizon, np.empty((len(y), 0)))
     chosen, u = np.zeros((1, arima.ORDER), dtype=np.int64), np.zeros((1, PARAMETERS))
-    beta, figures, reason = np.zeros((1, 1)), np.zeros((1, 5)), np.zeros(1, dtype=np.int64)
+    beta, figures, reason = np.zeros((1, design.shape[1] + 1)), np.zeros((1, 5)), np.zeros(1, dtype=np.int64)
     limits = np.array([5, 5, 2, 2, 2, 1, 0])
     arima.fit_series(
         np.asarray(y, dtype=float), np.array([0, len(y)]), design, 0, 1, m, True, m > 1, limits, horizon, 20_000,
         np.array(order), chosen, u, beta, figures, reason,
     )  # fmt: skip
     assert reason[0] == 0
-    return u, figures[0], beta[0, 0]
+    return u, figures[0], beta[0] if design.shape[1] else beta[0, 0]
 
 
 @pytest.mark.parametrize(
@@ -263,3 +264,127 @@ def test_regressors_explain_what_they_can():
     blind = AutoArima().fit(panel, context).forecast(panel, future, ()).point[0]
     seeing = Arimax().fit(panel, context).forecast(panel, future, ()).point[0]
     assert np.abs(seeing - y[94:]).mean() < 3 < np.abs(blind - y[94:]).mean()
+
+
+# -- regressors -------------------------------------------------------------------------------------------------------
+
+
+def block(values, vocabulary=()):
+    return Block(tuple(f"c{k}" for k in range(values.shape[1])), values, np.ones(values.shape, dtype=bool), vocabulary)
+
+
+def with_known(y, values, vocabulary=(), ids=None):
+    """Panel of series of len(y[0]) rows with known columns [n, rows, k]."""
+    flat = np.concatenate(values)
+    return Panel.from_arrays(list(y), TimeGrid.steps(), ids=ids, known=block(flat, vocabulary))
+
+
+@pytest.mark.parametrize(
+    ("order", "m"), [((1, 0, 0, 0, 1, 0, 0), 1), ((1, 1, 0, 0, 0, 1, 0), 1), ((0, 1, 0, 1, 0, 1, 1), 12)]
+)
+def test_regression_with_arima_errors_equals_that_of_statsmodels(order, m):
+    from statsmodels.tsa.statespace.sarimax import SARIMAX
+
+    rng = np.random.default_rng(8)
+    x = np.column_stack([rng.standard_normal(120), (rng.random(120) < 0.3) * 1.0])
+    y = 10 * simulated(8) + x @ [4.0, -7.0] + (3 * np.cumsum(rng.standard_normal(120)) if order[5] else 0)
+    u, figures, beta = fixed(y, order, m, design=x)
+    p, q, big_p, big_q, constant, d, big_d = order
+    model = SARIMAX(
+        y, exog=x, order=(p, d, q), seasonal_order=(big_p, big_d, big_q, m if m > 1 else 0),
+        trend="c" if constant else None, simple_differencing=True, concentrate_scale=True,
+    )  # fmt: skip
+    theirs = model.fit(disp=False, maxiter=200)
+    estimated = dict(zip(theirs.param_names, theirs.params, strict=True))
+    assert figures[2] == pytest.approx(theirs.llf, abs=2e-3)
+    np.testing.assert_allclose(beta[:2] * figures[0], [estimated["x1"], estimated["x2"]], rtol=2e-3)
+    assert u.any()
+
+
+@pytest.mark.parametrize("walk", [False, True])
+def test_columns_that_say_nothing_new_change_nothing(walk):
+    rng = np.random.default_rng(0)
+    x, noise = rng.standard_normal(106), rng.standard_normal(106)
+    y = 10 + 4 * x + (np.cumsum(noise) if walk else noise)
+    context = FitContext(horizon=6, season=1)
+
+    def point(*columns):
+        values = np.column_stack([x, *columns])
+        panel = with_known([y[:100]], [values[:100]])
+        learner = Arimax().fit(panel, context)
+        forecast = learner.forecast(panel, Future(6, block(values[100:])), ())
+        assert not forecast.fallback.any()
+        return forecast.point[0]
+
+    late = np.r_[np.zeros(100), np.ones(6)]
+    plain = point()
+    for extra in ((np.full(106, 3.0),), (x,), (2 * x + 1, np.zeros(106)), (late,), (x + 1e-10 * noise,)):
+        # a column more counts in AICc, so the order may differ
+        np.testing.assert_allclose(point(*extra), plain, atol=1.0)
+        assert np.abs(point(*extra) - y[100:]).mean() < np.abs(y[100:] - y[:100].mean()).mean()
+
+
+def test_categories_are_indicators_and_unknown_ones_have_none():
+    rng = np.random.default_rng(2)
+    kind = rng.integers(0, 3, 106).astype(float)
+    y = 50 + np.array([0.0, 9.0, -6.0])[kind.astype(int)] + 0.3 * rng.standard_normal(106)
+    kind[100:] = [0, 1, 2, -1, 1, 0]
+    names = (("c0", ("a", "b", "c")),)
+    panel = with_known([y[:100]], [kind[:100, None]], names)
+    learner = Arimax().fit(panel, FitContext(horizon=6))
+    assert learner._model["codes"].tolist() == [[1, 2]]
+    point = learner.forecast(panel, Future(6, block(kind[100:, None], names)), ()).point[0]
+    np.testing.assert_allclose(point, [50, 59, 44, 50, 59, 50], atol=0.4)
+
+
+def test_many_categories_leave_the_frequent_ones():
+    rng = np.random.default_rng(2)
+    often = np.arange(0, 60, 3)
+    kind = rng.choice(np.r_[np.repeat(often, 20), np.arange(60)], 400).astype(float)
+    names = (("c0", tuple(f"k{i}" for i in range(60))),)
+    learner = Arimax().fit(with_known([rng.random(400)], [kind[:, None]], names), FitContext(horizon=1))
+    codes = learner._model["codes"][0]
+    assert len(codes) == 20
+    assert set(often[1:]) <= set(codes.tolist())
+
+
+def test_more_regressors_than_the_rows_bear_fall_back_in_the_open():
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((2, 106, 20))
+    panel = Panel.from_arrays(
+        [rng.random(106), rng.random(40)], TimeGrid.steps(), known=block(np.concatenate([x[0], x[1][:40]]))
+    )
+    learner = Arimax().fit(panel, FitContext(horizon=6))
+    assert learner.fallbacks == {"fewer than 3 rows a regressor": 1}
+    forecast = learner.forecast(panel, Future(6, block(np.zeros((12, 20)))), ())
+    assert forecast.fallback.tolist() == [False, True]
+
+
+def test_a_future_without_the_regressors_is_an_error():
+    panel = with_known([simulated(1)], [np.random.default_rng(0).random((120, 2))])
+    learner = Arimax().fit(panel, FitContext(horizon=2))
+    with pytest.raises(DataError, match=r"fitted with the known covariates \['c0', 'c1'\], the future holds \[\]"):
+        learner.forecast(panel, Future.bare(panel, 2), ())
+
+
+@pytest.mark.parametrize("season", [12, 52])
+def test_unseen_series_in_front_change_nothing_for_the_others(season):
+    rng = np.random.default_rng(4)
+    x = 10.0 ** np.arange(3)[:, None, None] * rng.random((3, 156, 1))
+    y = [simulated(s, n=156, season=season) + 2 * x[s, :, 0] / 10**s for s in range(3)]
+    seen = with_known(y[1:], x[1:], ids=[("b",), ("c",)])
+    every = with_known(y, x, ids=[("a",), ("b",), ("c",)])
+    learner = Arimax().fit(seen, FitContext(horizon=4, season=season))
+    ahead = block(np.concatenate(x[:, :4]))
+    mixed = learner.forecast(every, Future(4, ahead), ()).point
+    alone = learner.forecast(seen, Future(4, block(np.concatenate(x[1:, :4]))), ()).point
+    assert mixed[1:].tobytes() == alone.tobytes()
+    assert np.isfinite(mixed).all()
+
+
+def test_series_met_first_after_a_fit_of_none_are_fitted_then():
+    short = panel_of(np.array([1.0, 2.0]))
+    late = Panel.from_arrays([np.array([1.0, 2.0]), simulated(0, season=52)], TimeGrid.steps(), ids=[(0,), ("new",)])
+    learner = AutoArima().fit(short, FitContext(horizon=4, season=52))
+    forecast = learner.forecast(late, Future.bare(late, 4), ())
+    assert forecast.fallback.tolist() == [True, False]
