@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from automl.budget import Deadline
+from automl.candidates import Choice, Int
 from automl.errors import DeadlineExceededError, LearnerError, MissingPackageError
 from forecasting.learners.base import LEARNERS, FitContext
 from forecasting.panel import Block, Future, Panel
+from forecasting.spaces import SPACES
 from forecasting.timegrid import TimeGrid
 from tests.forecasting.panels import future_of, small_panel
 
@@ -349,3 +351,47 @@ def test_values_after_the_cutoff_do_not_matter(name):
     future = future_of(panel, HORIZON)
     calm, shaken = (_fit(name, p.head(cut)).forecast(p.head(cut), future, LEVELS) for p in (panel, wild))
     assert calm.values.tobytes() == shaken.values.tobytes()
+
+
+def _corners(space, seed=0):
+    """All dimensions at their low end, at their high end, and at three mixtures of ends drawn with a fixed seed."""
+    ends = {n: d.options if isinstance(d, Choice) else (d.low, d.high) for n, d in space.items()}
+    rng = np.random.default_rng(seed)
+    yield {n: e[0] for n, e in ends.items()}
+    yield {n: e[-1] for n, e in ends.items()}
+    for _ in range(3):
+        yield {n: e[rng.integers(len(e))] for n, e in ends.items()}
+
+
+def test_corners_are_both_ends_and_a_fixed_draw():
+    drawn = list(_corners({"a": Int(1, 9), "b": Choice(("x", "y"))}))
+    assert drawn[:2] == [{"a": 1, "b": "x"}, {"a": 9, "b": "y"}]
+    assert drawn == list(_corners({"a": Int(1, 9), "b": Choice(("x", "y"))}))
+
+
+@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("name", SPACES)
+def test_corners_of_the_search_space_give_a_finite_forecast(name, number):
+    """Configurations as a search may draw them, on few series with covariates, short ones among them."""
+    panel = small_panel((24, 30, 9), freq="QS-JAN", season=SEASON)
+    params = {**SMALL.get(name, {}), **list(_corners(SPACES[name]))[number]}
+    if name == "TCNForecaster":
+        params |= {"max_epochs": 1, "windows_per_epoch": 64}
+    if "n_estimators" in params:
+        # more trees are more of the same, and take the time
+        params["n_estimators"] = min(params["n_estimators"], 60)
+    try:
+        learner = LEARNERS.load(name)(**params).fit(panel, FitContext(horizon=HORIZON, season=SEASON))
+    except MissingPackageError as error:
+        pytest.skip(str(error))
+    forecast = learner.forecast(panel, future_of(panel, HORIZON), LEVELS)
+    _check_values(forecast, 3, HORIZON)
+    low, high = np.minimum.reduceat(panel.y, panel.indptr[:-1]), np.maximum.reduceat(panel.y, panel.indptr[:-1])
+    reach = np.maximum(high - low, 1e-9)[:, None]
+    assert (np.abs(forecast.point - ((low + high) / 2)[:, None]) < 6 * reach).all()
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_what_the_portfolio_starts_from_and_its_space_are_parameters_of_the_learner(name):
+    known = {f.name for f in fields(LEARNERS.load(name)) if f.init}
+    assert SPACES[name].keys() <= known

@@ -548,3 +548,19 @@ def test_a_gpu_that_is_not_there_is_an_error():
         pytest.skip("there is a GPU")
     with pytest.raises(ConfigError, match="device='cuda'"):
         TCNForecaster(device="cuda").fit(_panel(), CONTEXT)
+
+
+@pytest.mark.deep
+@needs_torch
+def test_a_run_that_allows_it_by_name_has_it_in_its_ensemble(tmp_path):
+    from forecasting.forecaster import Forecaster
+    from tests.forecasting.frames import monthly, quick
+
+    settings = quick(2, allowed=["SeasonalNaive", "tcn"], n_windows=1)
+    model = Forecaster(3, settings=settings).fit(monthly(n_series=2, rows=36), path=tmp_path / "run")
+    board = model.leaderboard().set_index("model")
+    assert board.loc["TCNForecaster", "status"] == "completed"
+    assert dict(model._fitted()[0].entry("VotingEnsemble").weights).keys() >= {"TCNForecaster"}
+    forecast = model.predict(model="VotingEnsemble", quantiles=[0.1, 0.9])
+    assert (forecast["yhat-q-0.1"] <= forecast["yhat-q-0.9"]).all()
+    assert Forecaster.load(tmp_path / "run").predict(model="VotingEnsemble", quantiles=[0.1, 0.9]).equals(forecast)
