@@ -102,7 +102,8 @@ def folds_of(
     for name in names[:max_series]:
         rows = predictions[(key == name).to_numpy()].sort_values([time, "cutoff"], kind="stable")
         actual = pd.concat([seen.get(name, history.iloc[:0])[[time, target]], rows[[time, target]]])
-        actual = actual.dropna(subset=[target]).drop_duplicates(time).sort_values(time)
+        # of a time that both hold, the row with a value; a time without one stays, as a gap of the line
+        actual = actual.sort_values(target, na_position="last").drop_duplicates(time).sort_values(time)
         text = " / ".join(str(v) for v in rows[list(ids)].iloc[0]) if ids else target
         by_series.append(
             [

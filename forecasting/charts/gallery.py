@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -90,9 +90,9 @@ def write_pages(
             cover.text(0.5, 0.5, plain(f"Shown here: {folds.note}. All of them are in forecast.csv."), ha="center")
             book.savefig(cover)
         for fold in (fold for series in folds.by_series for fold in series):
-            page = blank(8.3, 5.0, fold.series if len(fold.series) <= 80 else "")
+            page = blank(8.3, 5.0, "")
             axis = page.subplots()
-            draw(axis, replace(fold, series=fold.series), folds.label)
+            draw(axis, fold, folds.label, width=100)
             axis.legend(frameon=False, fontsize=9, ncols=4)
             book.savefig(page)
     return write(path, buffer.getvalue())

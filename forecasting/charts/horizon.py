@@ -21,6 +21,7 @@ from forecasting.charts.page import (
     plain,
     shortened,
     time_axis,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -62,10 +63,9 @@ class HorizonChart(Chart):
             if single
             else {(r, k): fold for r, folds in enumerate(series) for k, fold in enumerate(folds)}
         )
-        longest = 48 if columns <= 2 else 26
         for (r, k), axis in np.ndenumerate(axes):
             if (r, k) in placed:
-                draw(axis, placed[r, k], self.folds.label, longest)
+                draw(axis, placed[r, k], self.folds.label, width=100 if columns == 1 else 52)
             else:
                 axis.set_axis_off()
         handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -123,8 +123,8 @@ class HorizonChart(Chart):
         return {"label": label, "method": "update", "args": [{"visible": seen}, {**self._origins(number), **rescaled}]}
 
 
-def draw(axis: Any, fold: Fold, label: str, longest: int = 48) -> None:
-    """Draw one fold on a matplotlib axis."""
+def draw(axis: Any, fold: Fold, label: str, *, width: int) -> None:
+    """Draw one fold on a matplotlib axis, the series' name in lines of `width` characters."""
     x, yhat, low, high = fold.fan()
     if low is not None and high is not None:
         axis.fill_between(x, low, high, color=FORECAST, alpha=0.18, linewidth=0, label=label)
@@ -134,7 +134,7 @@ def draw(axis: Any, fold: Fold, label: str, longest: int = 48) -> None:
     axis.plot(stamps, actual, color=ACTUAL, linewidth=1, label="actual", **dots)
     axis.plot(x, yhat, color=FORECAST, linewidth=1.6, label="forecast", **dots)
     axis.axvline(fold.origin, color=GUIDE, linestyle="--", linewidth=1, label="origin")
-    axis.set_title(plain(f"{shortened(fold.series, longest)}, from {_day(fold.origin)}"), fontsize=9, loc="left")
+    axis.set_title(plain(wrapped(f"{fold.series}, from {_day(fold.origin)}", width)), fontsize=9, loc="left")
     bare(axis)
     number_axis(axis.yaxis)
     time_axis(axis.xaxis, stamps)

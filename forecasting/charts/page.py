@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from abc import ABC, abstractmethod
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 ACTUAL, FORECAST, BAND, GUIDE, COUNT = "#334155", "#c2410c", "rgba(194, 65, 12, 0.18)", "#94a3b8", "#64748b"
 PICTURES = (".png", ".pdf", ".svg")
-_LONGEST_NAME = 48
+_LONGEST_NAME, _MOST_LINES = 48, 2
 _UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 _MOST_DECIMALS = 3
 
@@ -98,7 +99,7 @@ def plain(text: str) -> str:
 
 
 def shortened(name: str, longest: int = _LONGEST_NAME) -> str:
-    """Return a name that fits above a panel: what tells series apart mostly stands at both ends.
+    """Return a name of at most so many characters: what tells series apart mostly stands at both ends.
 
     Examples
     --------
@@ -107,6 +108,35 @@ def shortened(name: str, longest: int = _LONGEST_NAME) -> str:
     """
     half = (longest - 1) // 2
     return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"
+
+
+def wrapped(name: str, width: int) -> str:
+    r"""Return a name in at most two lines.
+
+    Examples
+    --------
+    >>> wrapped("north / tea", 12), wrapped("north / herbal tea", 12)
+    ('north / tea', 'north /\nherbal tea')
+    >>> wrapped("a" * 90, 12)
+    'aaaaaaaaaaa…\naaaaaaaaaaa'
+    """
+    lines = textwrap.wrap(name, width)
+    if len(lines) > _MOST_LINES:
+        text = shortened(name, _MOST_LINES * width)
+        lines = [text[:width], text[width:]]
+    return "\n".join(lines)
+
+
+def short_number(value: float) -> str:
+    """Return a number in three digits and a unit.
+
+    Examples
+    --------
+    >>> short_number(-305255.2), short_number(0.01234), short_number(2e9)
+    ('-305k', '0.0123', '2B')
+    """
+    unit, sign = next(((u, s) for u, s in _UNITS if abs(value) >= u), (1.0, ""))
+    return f"{value / unit:.3g}{sign}"
 
 
 def tick_texts(values: Sequence[float]) -> list[str]:
@@ -165,6 +195,7 @@ def time_axis(axis: Any, stamps: np.ndarray) -> None:
         locator = AutoDateLocator(minticks=3, maxticks=6)
         axis.set_major_locator(locator)
         axis.set_major_formatter(ConciseDateFormatter(locator))
+        axis.get_offset_text().set_size(8)
     else:
         axis.set_major_locator(MaxNLocator(6, integer=True))
 

@@ -9,10 +9,10 @@ from typing import Any, Self
 import numpy as np
 
 from automl.errors import DataError
-from forecasting.charts.page import COUNT, FORECAST, GUIDE, Chart, bare, blank, laid_out, number_axis, tick_texts
+from forecasting.charts.page import ACTUAL, COUNT, FORECAST, Chart, bare, blank, laid_out, number_axis, short_number
 
-_FEWEST, _MOST = 8, 60
-_CENTRAL, _FAR = (0.5, 99.5), 3.0
+_FEWEST, _MOST = 10, 60
+_CENTRAL, _FAR = (1.0, 99.0), 2.0
 """Where errors outside these percentiles would stretch the axis this many times, they are counted, not drawn."""
 
 
@@ -48,25 +48,26 @@ class ResidualChart(Chart):
         if high <= low:
             half = max(1.0, abs(low)) / 2
             low, high = low - half, high + half
-        bins = int(np.clip(np.ceil(2 * len(error) ** (1 / 3)), _FEWEST, _MOST))
+        bins = int(np.clip(np.ceil(1.5 * len(error) ** 0.5), _FEWEST, _MOST))
         counts, edges = np.histogram(error, bins=bins, range=(low, high))
         return cls(edges, counts, float(error.mean()), int(len(error) - counts.sum()))
 
     @property
     def title(self) -> str:
         """Name, and how many residuals are not drawn."""
-        return "Residuals" + (f" ({self.outside} of {self.outside + self.counts.sum()} beyond)" if self.outside else "")
+        drawn = int(self.counts.sum())
+        return f"Residuals ({self.outside} of {self.outside + drawn} beyond the axis)" if self.outside else "Residuals"
 
     @property
     def _mean_label(self) -> str:
-        return f"mean {self.mean:.4g}" if abs(self.mean) < 1e4 else f"mean {tick_texts([self.mean])[0]}"
+        return f"mean {short_number(self.mean)}"
 
     def picture(self) -> Any:
         """Still figure."""
         figure = blank(8.0, 4.0, self.title)
         axis = figure.subplots()
         axis.stairs(self.counts, self.edges, fill=True, color=COUNT, alpha=0.75)
-        axis.axvline(0, color=GUIDE, linestyle="--", linewidth=1.2, label="no error")
+        axis.axvline(0, color=ACTUAL, linestyle="--", linewidth=1.2, label="no error")
         axis.axvline(self.mean, color=FORECAST, linewidth=1.6, label=self._mean_label)
         axis.set_xlabel("forecast - actual")
         axis.set_ylabel("forecasts")
@@ -83,7 +84,7 @@ class ResidualChart(Chart):
         middle = (self.edges[1:] + self.edges[:-1]) / 2
         bars = Bar(x=middle, y=self.counts, width=np.diff(self.edges), marker={"color": COUNT}, name="forecasts")
         figure = Figure([bars])
-        figure.add_vline(x=0, line={"color": GUIDE, "dash": "dash"})
+        figure.add_vline(x=0, line={"color": ACTUAL, "dash": "dash"})
         text = html.escape(self._mean_label)
         figure.add_vline(x=self.mean, line={"color": FORECAST}, annotation_text=text)
         figure.update_layout(xaxis_title="forecast - actual", yaxis_title="forecasts", bargap=0.02, showlegend=False)
