@@ -25,12 +25,15 @@ if TYPE_CHECKING:
     from forecasting.reading import Statics
 
 _SHOW = 3
+_NIGHT, _SUNDAY, _AUTUMNS = 4, 6, (3, 4, 9, 10, 11)
+"""Clocks are set back before four o'clock on a Sunday of autumn, in either half of the world."""
+
 _MOST_IDS = 10
 _EXPANSION = ("sum", "mean", "min", "max")
 _DATE_EXPANSION = ("min", "max", "mode")
 _LEAST_MIXED = 4
 _MOST_GROWTH, _FREE_ROWS = 50, 1_000_000
-_APART = "Fix: forecast them apart, or bring all to the coarsest frequency: freq=... with aggregate='sum' (or mean)."
+_APART = "Fix: forecast them apart, or bring all to the coarsest frequency: freq=... with aggregate='sum' (or 'mean')."
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,11 +229,25 @@ def _check_repeats(table: Table, settings: DataSettings, others: Mapping[str, pd
     bad = [table.keys[i] for i in np.unique(table.series[repeats])]
     when = table.time[row]
     hint = _telling(others)
-    fix = f"columns=Columns(id=[..., {hint}])" if hint else "freq=... with aggregate='sum' (or mean)"
+    if isinstance(table.time, pd.DatetimeIndex) and _clock_set_back(table.time[repeats]):
+        raise DataError(
+            f"{len(repeats)} rows repeat a timestamp of their series, in {len(bad)} series ({listed(bad)}), first "
+            f"{when}: all in the night of a clock change, where a local clock shows an hour twice. Fix: tell the zone, "
+            "frame[...].dt.tz_localize('Europe/Berlin', ambiguous='infer') say, or freq='h' with aggregate='mean' (or "
+            "'sum')."
+        )
+    fix = f"columns=Columns(id=[..., {hint}])" if hint else "freq=... with aggregate='sum' (or 'mean')"
     raise DataError(
         f"{len(repeats)} rows repeat a timestamp of their series, in {len(bad)} series ({listed(bad)}), first {when}. "
         f"Fix: {fix}, or remove the repeated rows."
     )
+
+
+def _clock_set_back(repeated: pd.DatetimeIndex) -> bool:
+    """Whether repeated stamps look like hours that a local clock shows twice: nights to Sunday, one hour of each."""
+    night = (repeated.hour < _NIGHT) & (repeated.day_of_week == _SUNDAY) & repeated.month.isin(_AUTUMNS)
+    hours = pd.DataFrame({"day": repeated.normalize(), "hour": repeated.hour}).drop_duplicates()
+    return bool(night.all() and not hours["day"].duplicated().any() and hours["day"].dt.year.is_unique)
 
 
 def _telling(others: Mapping[str, pd.Series]) -> str:
@@ -265,7 +282,12 @@ def _grid(table: Table, settings: DataSettings, report: Report) -> TimeGrid:
         report.append(Guardrail("Frequency detection", "passed", f"detected {grid.freq}"))
         return grid
     if settings.aggregate:
-        return _covering(table.time, freq)
+        first = np.concatenate([[True], np.diff(table.series) != 0])
+        grid = _covering(table.time, freq)
+        if frequency.jittered(table.time, first, freq):
+            start = table.time.min() + pd.Timedelta(pd.tseries.frequencies.to_offset(freq).nanos, unit="ns") / 2
+            return TimeGrid(freq, str(start.floor(freq)), nearest=True)
+        return grid
     return frequency.anchor(table.time, freq)
 
 
@@ -307,7 +329,7 @@ def _onto_grid(
     if share < frequency.ENOUGH_ON_GRID:
         raise DataError(
             f"only {share:.0%} of the rows lie on freq={grid.freq!r}, first off it: {where}. "
-            f"Fix: another freq, or aggregate='sum' (or mean) to put rows of one period together."
+            f"Fix: another freq, or aggregate='mean' (or 'sum') to put the rows of each period together."
         )
     text = f"{int(stray.sum())} rows between two points of {grid.freq} were removed, first: {where}"
     report.append(Guardrail("Frequency detection", "done", text))
@@ -349,7 +371,7 @@ def _check_growth(rows: int, spans: np.ndarray, table: Table, grid: TimeGrid) ->
     raise DataError(
         f"{rows} rows would become {total} on the grid of {grid.freq!r}, most of them missing; series "
         f"{label(table.keys[i])} alone spans {int(spans[i])} steps. Fix: a coarser freq, with aggregate='sum' (or "
-        "mean) where rows share a period; or remove rows with wrong dates."
+        "'mean') where rows share a period; or remove rows with wrong dates."
     )
 
 

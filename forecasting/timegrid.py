@@ -65,6 +65,7 @@ class TimeGrid:
     freq : normalised pandas alias, or "step" for whole-number time.
     origin : the instant of step 0, naive, ISO text (for "step": a whole number as text).
     every : for "step" only, how far apart two steps are.
+    nearest : a timestamp between grid points belongs to the nearer one, not to the period it stands in.
 
     Examples
     --------
@@ -78,6 +79,7 @@ class TimeGrid:
     freq: str
     origin: str
     every: int = 1
+    nearest: bool = False
 
     @classmethod
     def steps(cls, origin: int = 0, every: int = 1) -> TimeGrid:
@@ -128,6 +130,7 @@ class TimeGrid:
         """Steps whose period holds each timestamp (or whole number).
 
         A period begins at its grid point (a W-THU week on Thursday); of month, quarter and year ends it ends there.
+        On a grid of `nearest` it reaches half a step to both sides.
 
         Examples
         --------
@@ -145,6 +148,8 @@ class TimeGrid:
         alias = self.freq.split("-")[0].lstrip("0123456789")
         at_end = alias.endswith("E") and len(alias) > 1
         values = stamps.normalize() if at_end else stamps
+        if self.nearest:
+            values += pd.Timedelta(to_offset(self.freq).nanos, unit="ns") / 2
         grid, before = self._around(values)
         at = np.searchsorted(grid, values.to_numpy(), side="left" if at_end else "right")
         return at - before - (0 if at_end else 1)
