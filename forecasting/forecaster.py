@@ -22,14 +22,13 @@ from forecasting import backtest as bt
 from forecasting import frame as door
 from forecasting.config import Columns, Covariates, Settings
 from forecasting.fitting import Fitting, metric_name, plan_task, settings_from_json, settings_to_json
-from forecasting.join import join
 from forecasting.learners.base import LEARNERS, check_quantiles
 from forecasting.metrics import METRICS, find_metric
 from forecasting.model import ForecastModel
 from forecasting.panel import Forecast
 from forecasting.portfolio import skipped, wanted
 from forecasting.progress import progress
-from forecasting.request import COLD, Request, answer, steps_ahead
+from forecasting.request import COLD, Request, answer, check_agreement, steps_ahead, with_newer
 from forecasting.scoring import Evaluation, evaluation, origins, scored_frame
 
 if TYPE_CHECKING:
@@ -203,10 +202,12 @@ class Forecaster:
         Parameters
         ----------
         future : rows to forecast (ids, time, known covariates), in any order. Needed where known covariates are
-            declared: every step from a series' end up to the last one asked for must be given then. Its target
-            column, if any, is not read. None = `horizon` steps after the end of every series.
-        history : newer actual rows, joined to those seen in training; the origin of a series is its last row with a
-            target. Nothing is estimated anew. Rows of `future` that it answers keep their actual value.
+            declared: every step from a series' end up to the last one asked for must be given then. Rows that hold a
+            value of the target are known: they keep it and count as `history`; missing values are what is asked for.
+            None = `horizon` steps after the end of every series.
+        history : newer actual rows, joined to those seen in training (a row of training that comes again holds the
+            newer value); the origin of a series is its last row with a target. Nothing is estimated anew. Rows of
+            `future` that it answers keep their actual value.
         horizon : steps ahead, default the trained one without `future`, all rows with it; beyond the trained one
             forecasts feed on forecasts.
         until : last time to forecast, in place of `horizon` (whole series or `future` rows up to it).
@@ -217,15 +218,20 @@ class Forecaster:
         -------
         The id and time columns, yhat and the asked columns: for `future` its rows in its order, with a column
         `cold_start` where a series had no history at all. Series dropped in training have missing values.
+
+        Raises
+        ------
+        DataError : known covariates are missing (the message lists the gaps); rows without a target lie inside the
+            training period; `future` and `history` hold different values of one row.
         """
         fitted, schema = self._fitted()
         panel = fitted.task.panel
-        if history is not None:
-            ends = dict(zip(panel.ids, panel.last.tolist(), strict=True))
-            panel = join(panel, door.prepare_history(history, schema, panel.grid))
-            panel = panel.at_last_target(
-                np.array([ends.get(k, s - 1) - s + 1 for k, s in zip(panel.ids, panel.start, strict=True)])
-            )
+        newer = [] if history is None else [door.prepare_history(history, schema, panel.grid)]
+        if future is not None and (known := door.known_rows(future, schema, panel.grid)) is not None:
+            check_agreement(newer, known)
+            newer.append(known)
+        if newer:
+            panel = with_newer(panel, newer)
         steps = steps_ahead(panel, schema, horizon=horizon, until=until, usual=self.horizon)
         quantiles = check_quantiles(tuple(quantiles) if quantiles or level else self.settings.quantiles)
         levels = _levels(quantiles, level)

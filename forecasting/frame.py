@@ -331,6 +331,29 @@ def prepare_history(frame: Any, schema: Schema, grid: TimeGrid) -> Panel:
     return _later(to_pandas(frame), schema, grid, need_target=True)
 
 
+def known_rows(frame: Any, schema: Schema, grid: TimeGrid) -> Panel | None:
+    """Rows of a request whose target is known already, None where there is none.
+
+    Past covariates and weights that a request does not hold count as missing.
+
+    Raises
+    ------
+    DataError : all rows have one, so that nothing is asked for; see `prepare_history`.
+    """
+    data = to_pandas(frame)
+    target = schema.columns.target
+    if target not in data.columns or not data[target].notna().any():
+        return None
+    if data[target].notna().all():
+        raise DataError(
+            f"every row of future holds a value of the target {target!r} already, so there is nothing to forecast. "
+            f"Fix: to forecast all of them future.drop(columns={target!r}), or evaluate() to score them."
+        )
+    rows = data[data[target].notna()].reset_index(drop=True)
+    lacking = [c for c in (*schema.past, *schema.static) if c not in rows.columns]
+    return prepare_history(rows.assign(**dict.fromkeys(lacking, np.nan)), schema, grid)
+
+
 def places(data: pd.DataFrame, schema: Schema, grid: TimeGrid) -> tuple[list[Key], np.ndarray, np.ndarray]:
     """Sorted keys of a frame's series, and which of them at which grid step each row is.
 

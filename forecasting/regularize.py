@@ -315,7 +315,8 @@ def _onto_grid(
             return table, steps, False
         return table, grid.periods_of(table.time), True
     if not stray.any():
-        _check_not_finer(table, steps, grid)
+        if not again:  # of a few later rows nothing follows
+            _check_not_finer(table, steps, grid)
         return table, steps, False
     share = 1 - stray.mean()
     row = int(stray.argmax())
