@@ -16,7 +16,7 @@ import pandas as pd
 
 from automl.budget import Deadline
 from automl.errors import ConfigError, DataError, RunError
-from automl.guardrails import Guardrail, Report
+from automl.guardrails import Guardrail, Report, affected
 from automl.runs import Run
 from forecasting import backtest as bt
 from forecasting import frame as door
@@ -384,8 +384,14 @@ class Forecaster:
         return str(board["model"].iloc[0])
 
     def guardrails(self) -> pd.DataFrame:
-        """What was checked and changed in the data, alerts first."""
-        return pd.DataFrame(self._report.rows(), columns=["name", "status", "message", "details"])
+        """What was checked and changed in the data, alerts first.
+
+        Returns
+        -------
+        name, status (alerted, done, passed), message, number of series it is about, one example, and all details.
+        """
+        columns = ["name", "status", "message", "series", "example", "details"]
+        return pd.DataFrame(self._report.rows(), columns=columns)
 
     def feature_names(self, model: str | None = None) -> list[str]:
         """Engineered features of a model's pooled members, in order; empty where it has none."""
@@ -510,12 +516,18 @@ class Forecaster:
     def _alerts(self) -> None:
         """Alert on members lost in the refit and on a near-perfect score (a covariate only known afterwards?)."""
         fitted, _ = self._fitted()
+        self._report.discard("Leakage suspicion", "Refit")  # of an earlier session of the run
         if "alert" in fitted.extra:
             self._report.append(Guardrail("Refit", "alerted", fitted.extra["alert"]))
         row = next(r for r in self._rows if r["model"] == fitted.best)
         if row.get("wape", 1.0) < 1e-3 and row.get("mase", 1.0) < 0.05:
             text = f"{fitted.best} is nearly perfect (WAPE {row['wape']:.2g}): is a known covariate really known ahead?"
-            self._report.append(Guardrail("Leakage suspicion", "alerted", text))
+            known = self.settings.data.covariates.known
+            details = affected(fitted.task.panel.n_series, known[0] if known else "no covariate is declared")
+            self._report.append(Guardrail("Leakage suspicion", "alerted", text, details))
+        else:
+            text = f"no model is nearly perfect (best: {fitted.best})"
+            self._report.append(Guardrail("Leakage suspicion", "passed", text))
 
     def _validation_cuts(self, prepared: door.Prepared, frame: Any) -> list[np.ndarray]:
         panel = prepared.panel

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from automl.errors import DataError
+from forecasting.checks import high_cardinality, unknown_ahead
 from forecasting.intervals import at_levels
 from forecasting.panel import Forecast, Future, Panel
 from forecasting.reading import (
@@ -241,6 +242,7 @@ def prepare(frame: Any, settings: DataSettings, *, min_length: int, report: Repo
         fills=tuple(sorted(settings.fill_numbers.items())),
     )
     table = _table(data, schema, times, need_target=True)
+    report.append(high_cardinality(dict(vocabulary), len(data)))
     regular = make_regular(table, settings, min_length, report, others=_other_columns(data, names, cov.all))
     schema = replace(
         schema,
@@ -270,7 +272,7 @@ def _table(data: pd.DataFrame, schema: Schema, times: Times, *, need_target: boo
 
 
 def _check_roles(data: pd.DataFrame, names: Names, settings: DataSettings, report: Report) -> None:
-    from automl.guardrails import Guardrail
+    from automl.guardrails import Guardrail, affected
 
     roles = {names.time: "time", names.target: "target", **dict.fromkeys(names.id, "id")}
     for name in settings.covariates.all:
@@ -281,12 +283,15 @@ def _check_roles(data: pd.DataFrame, names: Names, settings: DataSettings, repor
     ignored = [str(c) for c in data.columns if c not in used]
     if ignored:
         text = f"not declared as covariates and ignored: {', '.join(ignored)}"
-        report.append(Guardrail("Undeclared columns", "done", text))
+        report.append(Guardrail("Undeclared columns", "done", text, affected(0, ignored[0])))
+    else:
+        report.append(Guardrail("Undeclared columns", "passed", "every column has a role"))
+    report.append(unknown_ahead(settings.covariates.past))
 
 
 def _with_found_ids(data: pd.DataFrame, names: Names, settings: DataSettings, report: Report) -> Names:
     """Add the fewest text columns that make timestamps unique within series, where the id columns given do not."""
-    from automl.guardrails import Guardrail
+    from automl.guardrails import Guardrail, affected
 
     given = [*names.id, names.time]
     if not data.duplicated(given).any():
@@ -299,7 +304,9 @@ def _with_found_ids(data: pd.DataFrame, names: Names, settings: DataSettings, re
             few_series = data.groupby(together, observed=True).ngroups * _LEAST_ROWS_A_SERIES <= len(data)
             if few_series and not data.duplicated([*together, names.time]).any():
                 message = f"timestamps repeat within {list(names.id)}: series are told apart by {list(extra)} too"
-                report.append(Guardrail("Time series ID detection", "done", message))
+                series = data.groupby([*names.id, *extra], observed=True).ngroups
+                example = "/".join(map(str, data[[*names.id, *extra]].iloc[0]))
+                report.append(Guardrail("Time series ID detection", "done", message, affected(series, example)))
                 return Names((*names.id, *extra), names.time, names.target)
     return names
 
