@@ -20,7 +20,8 @@ class Guardrail:
 
     Parameters
     ----------
-    name : of the check. status : passed, done or alerted. message : one sentence. details : rows of JSON values.
+    name : of the check. status : passed, done or alerted. message : one sentence. details : pairs (what, JSON value),
+        such as `affected` gives.
     """
 
     name: str
@@ -33,6 +34,11 @@ class Guardrail:
             raise ConfigError(
                 f"guardrail {self.name!r}: status must be one of {', '.join(STATUSES)}, got {self.status!r}."
             )
+
+
+def affected(series: int, example: str) -> tuple[tuple[str, Any], ...]:
+    """Return details of a finding: how many series (0 = it is about columns or the whole), and one example."""
+    return (("series", series), ("example", example))
 
 
 class Report:
@@ -61,9 +67,16 @@ class Report:
         if guardrail not in self._items:
             self._items.append(guardrail)
 
+    def discard(self, *names: str) -> None:
+        """Forget all of some names."""
+        self._items = [g for g in self._items if g.name not in names]
+
     def rows(self) -> list[dict[str, Any]]:
-        """All as dicts: alerts first, then what was done, then what passed."""
-        return [asdict(g) for g in sorted(self._items, key=lambda g: STATUSES.index(g.status))]
+        """All as dicts, with the number of series and the example of `details`: alerts first, what passed last."""
+        return [
+            {**asdict(g), "series": _detail(g, "series", 0), "example": _detail(g, "example", "")}
+            for g in sorted(self._items, key=lambda g: STATUSES.index(g.status))
+        ]
 
     def to_json(self) -> list[dict[str, Any]]:
         """As JSON values, in order."""
@@ -73,6 +86,10 @@ class Report:
     def from_json(cls, raw: Sequence[dict[str, Any]]) -> Self:
         """Read what `to_json` gave, also after a round trip through a file."""
         return cls(Guardrail(**{**row, "details": _frozen(row["details"])}) for row in raw)
+
+
+def _detail(guardrail: Guardrail, what: str, otherwise: Any) -> Any:
+    return next((pair[1] for pair in guardrail.details if len(pair) == 2 and pair[0] == what), otherwise)
 
 
 def _frozen(value: Any) -> Any:

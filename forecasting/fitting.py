@@ -13,12 +13,13 @@ import numpy as np
 
 from automl.budget import Deadline, ExitCriteria
 from automl.errors import AutoMLError, ConfigError, DataError, LearnerError
-from automl.guardrails import Guardrail
+from automl.guardrails import Guardrail, affected
 from automl.metrics import UserMetric
 from automl.search import Search
 from automl.worker import describe
 from forecasting import backtest
 from forecasting.assemble import STACKING, VOTING, Assembly, build_model, usable
+from forecasting.checks import structural_break
 from forecasting.features.plan import MAX_ROWS
 from forecasting.intervals import DEFAULT_LEVELS
 from forecasting.learners.base import LEARNERS
@@ -103,7 +104,10 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
         short = int((cuts[-1] < backtest.LEAST_TRAINING_ROWS).sum())
         message = f"{n} rolling-origin window(s) of {horizon} steps, {step} steps apart"
         message += f"; {short} of {panel.n_series} series are too short for the oldest" if short else ""
-        notes.append(Guardrail("Cross validation", "done" if n_windows == "auto" else "passed", message))
+        sitting = cuts[-1] < backtest.LEAST_TRAINING_ROWS
+        example = "/".join(map(str, panel.ids[int(sitting.argmax())]))
+        details = affected(short, f"{example} sits the oldest out") if short else ()
+        notes.append(Guardrail("Cross validation", "done" if n_windows == "auto" else "passed", message, details))
     else:
         notes.append(Guardrail("Cross validation", "passed", f"{len(cuts)} window(s) in the validation data given"))
     earliest = panel.head(np.maximum(cuts[-1], 1))
@@ -114,6 +118,7 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     text = f"{calm} of {tested} series tested are stationary"
     text += "" if stationary else "; where there is no season, regressors start from differences to the last value"
     notes.append(Guardrail("Non-stationarity", "passed" if stationary else "done", text))
+    notes.append(structural_break(panel, season))
     notes.append(_memory_note(panel, horizon))
     metric = chosen_metric(settings)
     level = level_of(metric.name)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from automl.budget import Deadline
 from automl.errors import ConfigError, DataError, RunError
-from automl.guardrails import Guardrail, Report
+from automl.guardrails import Guardrail, Report, affected
 from automl.metrics import UserMetric
 from automl.runs import Run
 from forecasting import backtest as bt
@@ -24,7 +24,6 @@ from forecasting import frame as door
 from forecasting.backtesting import BacktestJob, BacktestReport, Searched, check_mode
 from forecasting.config import Columns, Covariates, Settings
 from forecasting.fitting import Fitting, chosen_metric, plan_task, settings_from_json, settings_to_json
-from forecasting.join import join
 from forecasting.learners.base import check_quantiles
 from forecasting.learners.own import adopt, check_learner, own_learners
 from forecasting.metrics import METRICS, REPORTED, find_metric, forgiving, own_metric
@@ -32,7 +31,7 @@ from forecasting.model import ForecastModel
 from forecasting.panel import Forecast
 from forecasting.portfolio import unwanted
 from forecasting.progress import progress
-from forecasting.request import COLD, Request, answer, steps_ahead
+from forecasting.request import COLD, Request, answer, check_agreement, steps_ahead, with_newer
 from forecasting.scoring import Evaluation, drawn_history, evaluation, origins, scored_frame
 
 if TYPE_CHECKING:
@@ -260,10 +259,12 @@ class Forecaster:
         Parameters
         ----------
         future : rows to forecast (ids, time, known covariates), in any order. Needed where known covariates are
-            declared: every step from a series' end up to the last one asked for must be given then. Its target
-            column, if any, is not read. None = `horizon` steps after the end of every series.
-        history : newer actual rows, joined to those seen in training; the origin of a series is its last row with a
-            target. Nothing is estimated anew. Rows of `future` that it answers keep their actual value.
+            declared: every step from a series' end up to the last one asked for must be given then. Rows that hold a
+            value of the target are known: they keep it and count as `history`; missing values are what is asked for.
+            None = `horizon` steps after the end of every series.
+        history : newer actual rows, joined to those seen in training (a row of training that comes again holds the
+            newer value); the origin of a series is its last row with a target. Nothing is estimated anew. Rows of
+            `future` that it answers keep their actual value.
         horizon : steps ahead, default the trained one without `future`, all rows with it; beyond the trained one
             forecasts feed on forecasts.
         until : last time to forecast, in place of `horizon` (whole series or `future` rows up to it).
@@ -274,15 +275,20 @@ class Forecaster:
         -------
         The id and time columns, yhat and the asked columns: for `future` its rows in its order, with a column
         `cold_start` where a series had no history at all. Series dropped in training have missing values.
+
+        Raises
+        ------
+        DataError : known covariates are missing (the message lists the gaps); rows without a target lie inside the
+            training period; `future` and `history` hold different values of one row.
         """
         fitted, schema = self._fitted()
         panel = fitted.task.panel
-        if history is not None:
-            ends = dict(zip(panel.ids, panel.last.tolist(), strict=True))
-            panel = join(panel, door.prepare_history(history, schema, panel.grid))
-            panel = panel.at_last_target(
-                np.array([ends.get(k, s - 1) - s + 1 for k, s in zip(panel.ids, panel.start, strict=True)])
-            )
+        newer = [] if history is None else [door.prepare_history(history, schema, panel.grid)]
+        if future is not None and (known := door.known_rows(future, schema, panel.grid)) is not None:
+            check_agreement(newer, known)
+            newer.append(known)
+        if newer:
+            panel = with_newer(panel, newer)
         steps = steps_ahead(panel, schema, horizon=horizon, until=until, usual=self.horizon)
         quantiles = check_quantiles(tuple(quantiles) if quantiles or level else self.settings.quantiles)
         levels = _levels(quantiles, level)
@@ -495,8 +501,14 @@ class Forecaster:
         return str(board["model"].iloc[0])
 
     def guardrails(self) -> pd.DataFrame:
-        """What was checked and changed in the data, alerts first."""
-        return pd.DataFrame(self._report.rows(), columns=["name", "status", "message", "details"])
+        """What was checked and changed in the data, alerts first.
+
+        Returns
+        -------
+        name, status (alerted, done, passed), message, number of series it is about, one example, and all details.
+        """
+        columns = ["name", "status", "message", "series", "example", "details"]
+        return pd.DataFrame(self._report.rows(), columns=columns)
 
     def feature_names(self, model: str | None = None) -> list[str]:
         """What a model works with: engineered features of its pooled members, raw inputs of the others, in order."""
@@ -723,12 +735,18 @@ class Forecaster:
     def _alerts(self) -> None:
         """Alert on members lost in the refit and on a near-perfect score (a covariate only known afterwards?)."""
         fitted, _ = self._fitted()
+        self._report.discard("Leakage suspicion", "Refit")  # of an earlier session of the run
         if "alert" in fitted.extra:
             self._report.append(Guardrail("Refit", "alerted", fitted.extra["alert"]))
         row = next(r for r in self._rows if r["model"] == fitted.best)
         if row.get("wape", 1.0) < 1e-3 and row.get("mase", 1.0) < 0.05:
             text = f"{fitted.best} is nearly perfect (WAPE {row['wape']:.2g}): is a known covariate really known ahead?"
-            self._report.append(Guardrail("Leakage suspicion", "alerted", text))
+            known = self.settings.data.covariates.known
+            details = affected(fitted.task.panel.n_series, known[0] if known else "no covariate is declared")
+            self._report.append(Guardrail("Leakage suspicion", "alerted", text, details))
+        else:
+            text = f"no model is nearly perfect (best: {fitted.best})"
+            self._report.append(Guardrail("Leakage suspicion", "passed", text))
 
     def _validation_cuts(self, prepared: door.Prepared, frame: Any) -> list[np.ndarray]:
         panel = prepared.panel

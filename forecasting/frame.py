@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from automl.errors import DataError
+from forecasting.checks import high_cardinality, unknown_ahead
 from forecasting.intervals import at_levels
 from forecasting.panel import Forecast, Future, Panel
 from forecasting.reading import (
@@ -244,6 +245,7 @@ def prepare(frame: Any, settings: DataSettings, *, min_length: int, report: Repo
         ignored=tuple((c, kind_of(data[c])) for c in _unused(data, names, settings)),
     )
     table = _table(data, schema, times, need_target=True)
+    report.append(high_cardinality(dict(vocabulary), len(data)))
     regular = make_regular(table, settings, min_length, report, others=_other_columns(data, names, cov.all))
     schema = replace(
         schema,
@@ -273,7 +275,7 @@ def _table(data: pd.DataFrame, schema: Schema, times: Times, *, need_target: boo
 
 
 def _check_roles(data: pd.DataFrame, names: Names, settings: DataSettings, report: Report) -> None:
-    from automl.guardrails import Guardrail
+    from automl.guardrails import Guardrail, affected
 
     roles = {names.time: "time", names.target: "target", **dict.fromkeys(names.id, "id")}
     for name in settings.covariates.all:
@@ -283,7 +285,10 @@ def _check_roles(data: pd.DataFrame, names: Names, settings: DataSettings, repor
     ignored = _unused(data, names, settings)
     if ignored:
         text = f"not declared as covariates and ignored: {', '.join(ignored)}"
-        report.append(Guardrail("Undeclared columns", "done", text))
+        report.append(Guardrail("Undeclared columns", "done", text, affected(0, ignored[0])))
+    else:
+        report.append(Guardrail("Undeclared columns", "passed", "every column has a role"))
+    report.append(unknown_ahead(settings.covariates.past))
 
 
 def _unused(data: pd.DataFrame, names: Names, settings: DataSettings) -> list[str]:
@@ -294,7 +299,7 @@ def _unused(data: pd.DataFrame, names: Names, settings: DataSettings) -> list[st
 
 def _with_found_ids(data: pd.DataFrame, names: Names, settings: DataSettings, report: Report) -> Names:
     """Add the fewest text columns that make timestamps unique within series, where the id columns given do not."""
-    from automl.guardrails import Guardrail
+    from automl.guardrails import Guardrail, affected
 
     given = [*names.id, names.time]
     if not data.duplicated(given).any():
@@ -307,7 +312,9 @@ def _with_found_ids(data: pd.DataFrame, names: Names, settings: DataSettings, re
             few_series = data.groupby(together, observed=True).ngroups * _LEAST_ROWS_A_SERIES <= len(data)
             if few_series and not data.duplicated([*together, names.time]).any():
                 message = f"timestamps repeat within {list(names.id)}: series are told apart by {list(extra)} too"
-                report.append(Guardrail("Time series ID detection", "done", message))
+                series = data.groupby([*names.id, *extra], observed=True).ngroups
+                example = "/".join(map(str, data[[*names.id, *extra]].iloc[0]))
+                report.append(Guardrail("Time series ID detection", "done", message, affected(series, example)))
                 return Names((*names.id, *extra), names.time, names.target)
     return names
 
@@ -337,6 +344,29 @@ def prepare_history(frame: Any, schema: Schema, grid: TimeGrid) -> Panel:
     DataError : columns are missing, stamps repeat or lie off the grid.
     """
     return _later(to_pandas(frame), schema, grid, need_target=True)
+
+
+def known_rows(frame: Any, schema: Schema, grid: TimeGrid) -> Panel | None:
+    """Rows of a request whose target is known already, None where there is none.
+
+    Past covariates and weights that a request does not hold count as missing.
+
+    Raises
+    ------
+    DataError : all rows have one, so that nothing is asked for; see `prepare_history`.
+    """
+    data = to_pandas(frame)
+    target = schema.columns.target
+    if target not in data.columns or not data[target].notna().any():
+        return None
+    if data[target].notna().all():
+        raise DataError(
+            f"every row of future holds a value of the target {target!r} already, so there is nothing to forecast. "
+            f"Fix: to forecast all of them future.drop(columns={target!r}), or evaluate() to score them."
+        )
+    rows = data[data[target].notna()].reset_index(drop=True)
+    lacking = [c for c in (*schema.past, *schema.static) if c not in rows.columns]
+    return prepare_history(rows.assign(**dict.fromkeys(lacking, np.nan)), schema, grid)
 
 
 def places(data: pd.DataFrame, schema: Schema, grid: TimeGrid) -> tuple[list[Key], np.ndarray, np.ndarray]:

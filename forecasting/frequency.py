@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 ENOUGH_ON_GRID = 0.9
 """Share of rows that must lie on a grid for the others to be dropped as stray ones."""
 
+_CONCENTRATED = 0.5
+"""Length of the mean direction of stamps on the circle of one period from which they stand around one point of it."""
+
 _LEAST_EQUAL, _LEAST_MULTIPLES, _NEARLY = 4, 8, 0.15
 _SECOND = 1_000_000_000
+_MONTH_DAYS, _MONTH_SLACK, _LATE_DAY = 30.4375, 4.0, 25
+"""Mean length of a month; how far steps of whole months may be from it; days of the month from which it is an end."""
+
 _TICKS = (("D", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
@@ -51,7 +57,12 @@ def detect(stamps: DatetimeIndex, first_of_series: np.ndarray, names: list[str])
         raise DataError("timestamps must be sorted and unique within each series before the frequency is detected.")
     unique, counts = np.unique(steps, return_counts=True)
     common = int(unique[counts.argmax()])
-    found = _calendar(stamps, unique) if common >= 5 * 86_400 * _SECOND else _ticks(stamps, unique, counts)
+    if common < 5 * 86_400 * _SECOND:
+        found = _ticks(stamps, unique, counts)
+    else:
+        found = _calendar(stamps, unique)
+        if found in {"D", "B"} and (months := _months_apart(unique, counts)):
+            raise DataError(_no_fixed_day(stamps, first_of_series, names, months))
     if found is None:
         raise DataError(_mixed(stamps, first_of_series, names, unique, counts))
     return found
@@ -83,6 +94,10 @@ def _calendar(stamps: DatetimeIndex, unique: np.ndarray) -> str | None:
     shortest = int(np.quantile(unique, 0.0)) / day
     if max(starts, ends) >= ENOUGH_ON_GRID and shortest >= 28:
         return _by_month(stamps, "S" if starts >= ends else "E")
+    if shortest >= 26:  # the first or last business day of a month wanders by a weekend
+        for side, offset in (("S", pd.offsets.BMonthBegin()), ("E", pd.offsets.BMonthEnd())):
+            if np.mean([offset.is_on_offset(stamp) for stamp in stamps]) >= ENOUGH_ON_GRID:
+                return f"B{_by_month(stamps, side)}"
     if weekdays.max() >= ENOUGH_ON_GRID * len(stamps):
         weeks = int(np.gcd.reduce(np.maximum(unique // (7 * day), 1)))
         anchor = _DAYS[int(weekdays.argmax())]
@@ -92,6 +107,32 @@ def _calendar(stamps: DatetimeIndex, unique: np.ndarray) -> str | None:
         days = int(np.gcd.reduce(whole // day))
         return "D" if days == 1 else f"{days}D"
     return None
+
+
+def _months_apart(unique: np.ndarray, counts: np.ndarray) -> int:
+    """Months between rows where nine in ten steps are nearly whole months, 0 where they are not."""
+    days = unique / (86_400 * _SECOND)
+    months = np.maximum(np.rint(days / _MONTH_DAYS), 1)
+    near = np.abs(days - months * _MONTH_DAYS) <= _MONTH_SLACK
+    if counts[near].sum() < ENOUGH_ON_GRID * counts.sum():
+        return 0
+    return int(months[near][counts[near].argmax()])
+
+
+def _no_fixed_day(stamps: DatetimeIndex, first: np.ndarray, names: list[str], months: int) -> str:
+    """Rows are months apart, but stand on no day that a calendar offset has: laid on days, nearly all would be gaps."""
+    side = "E" if np.median(stamps.day) >= _LATE_DAY else "S"
+    alias = f"M{side}" if months < 3 else f"Q{side}" if months < 12 else f"Y{side}"
+    word = {"M": "month", "Q": "quarter", "Y": "year"}[alias[0]]
+    days = stamps.day.to_numpy()
+    odd = stamps.is_month_end if side == "E" else days == 1
+    where = int(np.flatnonzero(~np.asarray(odd))[0])
+    series = names[int(np.cumsum(first)[where]) - 1]
+    return (
+        f"rows are a {word} apart, but neither all on its first nor all on its last day: first odd one in series "
+        f"{series} at {stamps[where].date()}. Nearest frequency: {alias!r}. Fix: freq={alias!r} with aggregate='sum' "
+        f"(or 'mean') puts each row into its {word}."
+    )
 
 
 def _by_month(stamps: DatetimeIndex, side: str) -> str:
@@ -137,7 +178,7 @@ def _mixed(stamps: DatetimeIndex, first: np.ndarray, names: list[str], unique: n
     return (
         f"no common frequency: steps between rows are {seen}{' and others' if len(unique) > 4 else ''}; first odd one "
         f"in series {series} at {stamps[where]}. Nearest frequency: {_nearest(common)!r}. "
-        f"Fix: freq={_nearest(common)!r} with aggregate='sum' (or mean) puts rows of one period together."
+        f"Fix: freq={_nearest(common)!r} with aggregate='mean' (or 'sum') puts the rows of each period together."
     )
 
 
@@ -168,9 +209,38 @@ def anchor(stamps: DatetimeIndex, freq: str) -> TimeGrid:
     for stamp in values.unique().sort_values():
         if offset.is_on_offset(stamp):
             return TimeGrid(freq, str(stamp))
+    days = np.bincount(values.day_of_week, minlength=7)
+    hint = f" All are on one weekday: freq='W-{_DAYS[int(days.argmax())]}'." if days.max() == len(values) else ""
     raise DataError(
-        f"no timestamp lies on freq={freq!r} (first: {values.min()}). Fix: another anchor, or aggregate to this freq."
+        f"no timestamp lies on freq={freq!r}, the first is {values.min()}.{hint} Fix: another anchor, or "
+        f"aggregate='sum' (or 'mean') to put rows into periods of {freq!r}."
     )
+
+
+def jittered(stamps: DatetimeIndex, first_of_series: np.ndarray, freq: str) -> bool:
+    """Whether stamps are those of a clock that ticks at `freq` with some noise: one a period, around the grid points.
+
+    Cut at the grid points such rows would fall on either side by chance: two in one period, none in the next.
+
+    Examples
+    --------
+    >>> ticks = pd.date_range("2024-01-01", periods=50, freq="20min")
+    >>> noise = pd.to_timedelta(np.random.default_rng(0).normal(0, 90, 50), unit="s")
+    >>> alone = np.arange(50) == 0
+    >>> [jittered(t, alone, "20min") for t in (ticks + noise, ticks + pd.Timedelta("10min"), ticks)]
+    [True, False, False]
+    """
+    offset = pd.tseries.frequencies.to_offset(freq)
+    if not isinstance(offset, pd.offsets.Tick):
+        return False
+    step = pd.Timedelta(offset).value
+    values = stamps.as_unit("ns").asi8
+    apart = np.diff(values)[~first_of_series[1:]]
+    if not len(apart) or not 0.5 * step < np.median(apart) < 1.5 * step:
+        return False
+    turn = np.exp(2j * np.pi * (values % step) / step).mean()
+    off_grid = bool((values % step != 0).any())
+    return off_grid and bool(abs(turn) > _CONCENTRATED and abs(np.angle(turn)) < np.pi / 2)
 
 
 def coarser(steps: np.ndarray, series: np.ndarray, n_series: int) -> tuple[np.ndarray, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from automl.budget import Deadline
 from automl.bundle import load_bundle, save_bundle
 from automl.errors import ConfigError, LearnerError, ModelFileError, UnknownNameError
+from forecasting import strangers
 from forecasting.intervals import Conformal, at_levels, stretch
 from forecasting.learners.base import LEARNERS
 from forecasting.learners.own import adopt, check_learner
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from automl.trial import State
     from forecasting.learners.base import Learner
     from forecasting.panel import Future
+
+
+LOG = logging.getLogger("forecasting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class ForecastModel:
     best: str
     extra: dict[str, Any] = field(default_factory=dict)
     _learners: dict[str, Learner] = field(default_factory=dict)
+    _trial: strangers.Trial | None = None
 
     @property
     def settings(self) -> TaskSettings:
@@ -116,16 +122,57 @@ class ForecastModel:
         Parameters
         ----------
         panel : history to forecast from. future : known covariates ahead. levels : quantiles wanted, ascending.
+            Series the model never saw, with little history, are forecast by those members of an ensemble that do best
+            on such (see `forecasting.strangers`).
         """
+        entry = self.entry(model)
+        if future.horizon > self.settings.horizon:
+            LOG.warning(
+                "%d series are forecast %d steps ahead, past the trained %d: forecasts are fed back as history",
+                panel.n_series, future.horizon, self.settings.horizon,
+            )  # fmt: skip
+        parts = self._strangers(panel, entry, model)
+        if not parts:
+            return self._recursive(panel, future, levels, entry)
+        values = np.full((panel.n_series, future.horizon, 1 + len(levels)), np.nan)
+        fallback = np.zeros(panel.n_series, dtype=bool)
+        rest = np.setdiff1d(np.arange(panel.n_series), np.concatenate([some for some, _ in parts]))
+        for some, chosen in [*parts, (rest, entry)]:
+            if len(some):
+                part = self._recursive(panel.select(some), future.select(some), levels, chosen)
+                values[some], fallback[some] = part.values, part.fallback
+        return Forecast(values, levels, fallback)
+
+    def _strangers(self, panel: Panel, entry: Entry, model: str | None) -> list[tuple[np.ndarray, Entry]]:
+        """Series never seen, by the entry that forecasts them where that is another one than `entry`."""
+        own = [name for name, weight in entry.weights if weight]
+        if len(own) == 1 and model is not None:
+            return []
+        seen = set(self.task.panel.ids)
+        new = np.array([key not in seen for key in panel.ids], dtype=bool)
+        if not new.any():
+            return []
+        if self._trial is None:
+            self._trial = strangers.Trial(self.task)
+        bucket = np.where(new, self._trial.bucket(panel.lengths), 0)
+        out = []
+        for rows in np.unique(bucket[bucket > 0]):
+            weights = self._trial.weights(strangers.asked(self.members, own), int(rows))
+            if weights is not None:
+                out.append((np.flatnonzero(bucket == rows), replace(entry, weights=weights)))
+        return out
+
+    def _recursive(self, panel: Panel, future: Future, levels: tuple[float, ...], entry: Entry) -> Forecast:
+        """Forecast with one entry, a trained horizon at a time."""
         trained = self.settings.horizon
         if future.horizon <= trained:
-            return self._rounded(self._block(panel, future, levels, model=model))
+            return self._rounded(self._block(panel, future, levels, entry))
         blocks: list[np.ndarray] = []
         fed = 0.0
         fallback = np.zeros(panel.n_series, dtype=bool)
         for first in range(0, future.horizon, trained):
             ahead = future.between(first, first + trained)
-            part = self._block(panel, ahead, levels, model=model)
+            part = self._block(panel, ahead, levels, entry)
             distance = part.values[:, :, 1:] - part.values[:, :, :1]
             wide = np.sign(distance) * np.sqrt(np.square(distance) + fed)
             blocks.append(np.concatenate([part.values[:, :, :1], part.values[:, :, :1] + wide], axis=2))
@@ -148,9 +195,8 @@ class ForecastModel:
             return floors(panel)
         return np.full(panel.n_series, 0.0 if self.settings.non_negative else -np.inf)
 
-    def _block(self, panel: Panel, future: Future, levels: tuple[float, ...], *, model: str | None) -> Forecast:
+    def _block(self, panel: Panel, future: Future, levels: tuple[float, ...], entry: Entry) -> Forecast:
         """Forecast no further than the trained horizon."""
-        entry = self.entry(model)
         total: np.ndarray | None = None
         fallback = np.zeros(panel.n_series, dtype=bool)
         for name, weight in entry.weights:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 Kind = Literal["number", "date", "category"]
 
 _SHOW = 3
+_OFFSET = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
 _YEARS = (1678, 2261)
 _LEAST_MONTHS = 4
 _DAY_SECONDS = 86_400
@@ -160,9 +162,9 @@ def _parse(values: pd.Series, name: str, day_first: bool | None) -> tuple[pd.Ser
             warnings.simplefilter("ignore", UserWarning)
             readings = {d: pd.to_datetime(text, errors="coerce", dayfirst=d) for d in (False, True)}
     except ValueError as error:
-        raise DataError(
-            f"time column {name!r} mixes time zones or cannot be read: {error} Fix: give all rows one time zone."
-        ) from error
+        raise DataError(_mixed_zones(text, name)) from error
+    if any(r.isna().any() for r in readings.values()) and len(_zones(text)) > 1:
+        raise DataError(_mixed_zones(text, name))
     if day_first is not None and not readings[day_first].isna().any():
         return readings[day_first], day_first
     whole = [d for d, r in readings.items() if not r.isna().any()]
@@ -175,7 +177,8 @@ def _parse(values: pd.Series, name: str, day_first: bool | None) -> tuple[pd.Ser
     if len(whole) == 2 and not readings[False].equals(readings[True]):
         # two orders are possible: first-of-month data betrays itself, anything else would be a guess
         months = [d for d in whole if set(readings[d].dt.day) == {1}]
-        whole = months if len(set(text)) >= _LEAST_MONTHS else []
+        days_in_a_row = any(_in_a_row(readings[d]) for d in whole if d not in months)
+        whole = months if len(set(text)) >= _LEAST_MONTHS and not days_in_a_row else []
         if len(whole) != 1:
             differ = (readings[False] != readings[True]).to_numpy()
             raise DataError(
@@ -183,6 +186,34 @@ def _parse(values: pd.Series, name: str, day_first: bool | None) -> tuple[pd.Ser
                 "Fix: parse it with pandas.to_datetime(..., format=...) first."
             )
     return readings[whole[0]], whole[0] and not readings[False].equals(readings[True])
+
+
+def _in_a_row(stamps: pd.Series) -> bool:
+    """Whether days follow one another without a gap."""
+    days = np.unique(stamps.to_numpy().astype("datetime64[D]"))
+    return bool((np.diff(days) == np.timedelta64(1, "D")).all())
+
+
+def _zones(text: pd.Series) -> dict[str, int]:
+    """Zones (or offsets from UTC) that values name -> first row; "none" where one names none."""
+    found: dict[str, int] = {}
+    for row, value in enumerate(text):
+        if isinstance(value, str):
+            match = _OFFSET.search(value.strip())
+            zone = match.group(0) if match else "none"
+        else:
+            zone = str(getattr(value, "tzinfo", None) or "none")
+        found.setdefault(zone, row)
+    return found
+
+
+def _mixed_zones(text: pd.Series, name: str) -> str:
+    zones = _zones(text)
+    shown = ", ".join(f"{zone} (row {row}: {str(text.iloc[row])!r})" for zone, row in list(zones.items())[:_SHOW])
+    return (
+        f"time column {name!r} mixes {len(zones)} time zones or offsets from UTC: {shown}. Fix: one zone for all rows: "
+        f"pandas.to_datetime(frame[{name!r}], utc=True).dt.tz_convert('Europe/Berlin') say, or without zones."
+    )
 
 
 # -- ids --------------------------------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from automl.errors import DataError
-from automl.guardrails import Guardrail
+from automl.guardrails import Guardrail, affected
 from forecasting import frequency
+from forecasting.findings import first_of, label, listed, note_constant, note_gaps, sharing, way_of
 from forecasting.panel import Block, Panel, fill_forward
 from forecasting.timegrid import INTEGER, OFF_GRID, TimeGrid
 
@@ -25,12 +26,15 @@ if TYPE_CHECKING:
     from forecasting.reading import Statics
 
 _SHOW = 3
+_NIGHT, _SUNDAY, _AUTUMNS = 4, 6, (3, 4, 9, 10, 11)
+"""Clocks are set back before four o'clock on a Sunday of autumn, in either half of the world."""
+
 _MOST_IDS = 10
 _EXPANSION = ("sum", "mean", "min", "max")
 _DATE_EXPANSION = ("min", "max", "mode")
 _LEAST_MIXED = 4
 _MOST_GROWTH, _FREE_ROWS = 50, 1_000_000
-_APART = "Fix: forecast them apart, or bring all to the coarsest frequency: freq=... with aggregate='sum' (or mean)."
+_APART = "Fix: forecast them apart, or bring all to the coarsest frequency: freq=... with aggregate='sum' (or 'mean')."
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +141,6 @@ class Regular:
         return tuple((n, tuple(self.vocabulary[n])) for n in names if n in self.vocabulary)
 
 
-def label(key: Key) -> str:
-    """Series key for messages."""
-    return "/".join(map(str, key))
-
-
-def listed(keys: Sequence[Key]) -> str:
-    """Return the first few keys for messages."""
-    names = ", ".join(label(k) for k in keys[:_SHOW])
-    return f"{names}{' and others' if len(keys) > _SHOW else ''}"
-
-
 def make_regular(
     table: Table,
     settings: DataSettings,
@@ -175,11 +168,12 @@ def make_regular(
     grid = grid or _grid(table, settings, report)
     table, steps, aggregated = _onto_grid(table, grid, settings, report, again=again)
     expansion: dict[str, tuple[str, ...]] = {}
+    shared = sharing(table, steps, grid)
     if aggregated:
         table, steps, expansion = _aggregate(table, steps, settings.aggregate or "sum")
-        report.append(
-            Guardrail("Time series aggregation", "done", f"rows put together to {grid.freq} by {settings.aggregate}")
-        )
+        text = f"rows put together to {grid.freq} by {settings.aggregate}"
+        text += ", each by the nearest point" if grid.nearest else ""
+        report.append(Guardrail("Time series aggregation", "done", text, shared))
     else:
         report.append(Guardrail("Time series aggregation", "passed", f"rows match {grid.freq}"))
     if not again:
@@ -193,7 +187,7 @@ def make_regular(
     if again:
         return regular
     regular = _short(regular, settings, min_length, report)
-    _note_constant(regular, report)
+    note_constant(regular, report)
     return regular
 
 
@@ -221,16 +215,35 @@ def _check_repeats(table: Table, settings: DataSettings, others: Mapping[str, pd
             report.append(Guardrail("Time series ID detection", "passed", "no timestamp repeats within a series"))
         return
     if settings.aggregate:
+        text = f"{len(repeats)} rows repeat a timestamp of their series and are put together"
+        row = int(repeats[0])
+        told = f"{label(table.keys[int(table.series[row])])} at {table.time[row]}"
+        details = affected(len(np.unique(table.series[repeats])), told)
+        report.append(Guardrail("Time series ID detection", "done", text, details))
         return
     row = int(repeats[0])
     bad = [table.keys[i] for i in np.unique(table.series[repeats])]
     when = table.time[row]
     hint = _telling(others)
-    fix = f"columns=Columns(id=[..., {hint}])" if hint else "freq=... with aggregate='sum' (or mean)"
+    if isinstance(table.time, pd.DatetimeIndex) and _clock_set_back(table.time[repeats]):
+        raise DataError(
+            f"{len(repeats)} rows repeat a timestamp of their series, in {len(bad)} series ({listed(bad)}), first "
+            f"{when}: all in the night of a clock change, where a local clock shows an hour twice. Fix: tell the zone, "
+            "frame[...].dt.tz_localize('Europe/Berlin', ambiguous='infer') say, or freq='h' with aggregate='mean' (or "
+            "'sum')."
+        )
+    fix = f"columns=Columns(id=[..., {hint}])" if hint else "freq=... with aggregate='sum' (or 'mean')"
     raise DataError(
         f"{len(repeats)} rows repeat a timestamp of their series, in {len(bad)} series ({listed(bad)}), first {when}. "
         f"Fix: {fix}, or remove the repeated rows."
     )
+
+
+def _clock_set_back(repeated: pd.DatetimeIndex) -> bool:
+    """Whether repeated stamps look like hours that a local clock shows twice: nights to Sunday, one hour of each."""
+    night = (repeated.hour < _NIGHT) & (repeated.day_of_week == _SUNDAY) & repeated.month.isin(_AUTUMNS)
+    hours = pd.DataFrame({"day": repeated.normalize(), "hour": repeated.hour}).drop_duplicates()
+    return bool(night.all() and not hours["day"].duplicated().any() and hours["day"].dt.year.is_unique)
 
 
 def _telling(others: Mapping[str, pd.Series]) -> str:
@@ -265,7 +278,12 @@ def _grid(table: Table, settings: DataSettings, report: Report) -> TimeGrid:
         report.append(Guardrail("Frequency detection", "passed", f"detected {grid.freq}"))
         return grid
     if settings.aggregate:
-        return _covering(table.time, freq)
+        first = np.concatenate([[True], np.diff(table.series) != 0])
+        grid = _covering(table.time, freq)
+        if frequency.jittered(table.time, first, freq):
+            start = table.time.min() + pd.Timedelta(pd.tseries.frequencies.to_offset(freq).nanos, unit="ns") / 2
+            return TimeGrid(freq, str(start.floor(freq)), nearest=True)
+        return grid
     return frequency.anchor(table.time, freq)
 
 
@@ -289,11 +307,17 @@ def _onto_grid(
     stray = steps == OFF_GRID
     if settings.aggregate and isinstance(table.time, pd.DatetimeIndex):
         if not again and not stray.any() and not len(_repeats(table)):
+            report.append(Guardrail("Frequency detection", "passed", f"every row lies on {grid.freq}, as given"))
             _check_not_finer(table, steps, grid)
             return table, steps, False
+        text = f"{int(stray.sum())} of {len(stray)} rows stand between two points of {grid.freq}; see the aggregation"
+        report.append(Guardrail("Frequency detection", "done" if stray.any() else "passed", text))
         return table, grid.periods_of(table.time), True
     if not stray.any():
-        _check_not_finer(table, steps, grid)
+        if settings.freq:
+            report.append(Guardrail("Frequency detection", "passed", f"every row lies on {grid.freq}, as given"))
+        if not again:  # of a few later rows nothing follows
+            _check_not_finer(table, steps, grid)
         return table, steps, False
     share = 1 - stray.mean()
     row = int(stray.argmax())
@@ -307,10 +331,11 @@ def _onto_grid(
     if share < frequency.ENOUGH_ON_GRID:
         raise DataError(
             f"only {share:.0%} of the rows lie on freq={grid.freq!r}, first off it: {where}. "
-            f"Fix: another freq, or aggregate='sum' (or mean) to put rows of one period together."
+            f"Fix: another freq, or aggregate='mean' (or 'sum') to put the rows of each period together."
         )
     text = f"{int(stray.sum())} rows between two points of {grid.freq} were removed, first: {where}"
-    report.append(Guardrail("Frequency detection", "done", text))
+    series = np.unique(table.series[stray])
+    report.append(Guardrail("Frequency detection", "done", text, affected(len(series), where)))
     keep = np.flatnonzero(~stray)
     return table.take(keep), steps[keep], False
 
@@ -349,7 +374,7 @@ def _check_growth(rows: int, spans: np.ndarray, table: Table, grid: TimeGrid) ->
     raise DataError(
         f"{rows} rows would become {total} on the grid of {grid.freq!r}, most of them missing; series "
         f"{label(table.keys[i])} alone spans {int(spans[i])} steps. Fix: a coarser freq, with aggregate='sum' (or "
-        "mean) where rows share a period; or remove rows with wrong dates."
+        "'mean') where rows share a period; or remove rows with wrong dates."
     )
 
 
@@ -409,9 +434,8 @@ def _without_empty(
         return table, steps
     lost = [table.keys[i] for i in np.flatnonzero(~has)]
     dropped.update(dict.fromkeys(lost, "no target value at all"))
-    report.append(
-        Guardrail("Missing target imputation", "alerted", f"{len(lost)} series have no target: {listed(lost)}")
-    )
+    text = f"{len(lost)} series have no target and are left out: {listed(lost)}"
+    report.append(Guardrail("Missing target imputation", "alerted", text, affected(len(lost), label(lost[0]))))
     keep = np.flatnonzero(has[table.series])
     renumber = np.cumsum(has) - 1
     out = table.take(keep)
@@ -438,20 +462,24 @@ def _filled(table: Table, steps: np.ndarray, grid: TimeGrid, settings: DataSetti
         filled = fill_forward(y, observed, indptr)
     weight = np.ones(total)
     weight[rows] = table.weight
-    _note_gaps(total - len(rows), int((~observed).sum()), total, settings, report)
+    note_gaps(total - len(rows), observed, indptr, table, settings, report, start=start, grid=grid)
     columns, missing = {}, []
+    lacking: np.ndarray = np.zeros(total, dtype=bool)
     for name, values in table.columns.items():
         laid = np.full(total, np.nan)
         laid[rows] = values
         given = np.isfinite(laid)
         if not given.all():
             missing.append((name, int((~given).sum())))
+            lacking |= ~given
         columns[name] = (_fill_column(laid, given, indptr, settings, name, table.vocabulary), given)
     if missing:
-        text = ", ".join(f"{name} ({count} rows)" for name, count in missing)
-        report.append(Guardrail("Missing feature values imputation", "done", f"filled: {text}", tuple(missing)))
-    elif table.columns:
-        report.append(Guardrail("Missing feature values imputation", "passed", "no covariate value is missing"))
+        ways = ", ".join(f"{name} ({count} rows, {way_of(name, settings, table)})" for name, count in missing)
+        details = (*first_of(lacking, indptr, start, table, grid), *missing)
+        report.append(Guardrail("Missing feature values imputation", "done", f"filled: {ways}", details))
+    else:
+        text = "no covariate value is missing" if table.columns else "there are no covariates by row"
+        report.append(Guardrail("Missing feature values imputation", "passed", text))
     return Regular(
         list(table.keys), grid, indptr, start, filled, observed, weight, columns, table.statics, table.vocabulary
     )
@@ -473,15 +501,6 @@ def _fill_column(
     return fill_forward(values, given, indptr)
 
 
-def _note_gaps(inserted: int, missing: int, total: int, settings: DataSettings, report: Report) -> None:
-    if not missing:
-        report.append(Guardrail("Missing target imputation", "passed", "no target value is missing"))
-        return
-    how = "the last value" if settings.fill_target == "ffill" else f"{settings.fill_value:g}"
-    text = f"{missing} of {total} target values filled with {how}, {inserted} of them in rows that were not there"
-    report.append(Guardrail("Missing target imputation", "done", f"{text}; they are never scored"))
-
-
 def _short(regular: Regular, settings: DataSettings, min_length: int, report: Report) -> Regular:
     """Short series: padded or dropped, as the settings say."""
     lengths = np.diff(regular.indptr)
@@ -491,12 +510,13 @@ def _short(regular: Regular, settings: DataSettings, min_length: int, report: Re
         report.append(Guardrail(name, "passed", f"every series has at least {min_length} rows"))
         return regular
     keys = [regular.keys[i] for i in np.flatnonzero(short)]
+    told = affected(len(keys), f"{label(keys[0])}: {int(lengths[short][0])} rows")
     way = settings.short_series
     if way == "auto":
         way = "pad" if short.all() else "drop"
     if way is None:
         text = f"{len(keys)} series have fewer than {min_length} rows and are kept: {listed(keys)}"
-        report.append(Guardrail(name, "alerted", text))
+        report.append(Guardrail(name, "alerted", text, told))
         return regular
     if way == "drop":
         if short.all():
@@ -507,17 +527,11 @@ def _short(regular: Regular, settings: DataSettings, min_length: int, report: Re
         text = (
             f"{len(keys)} series with fewer than {min_length} rows dropped, their forecasts are missing: {listed(keys)}"
         )
-        report.append(
-            Guardrail(
-                name,
-                "done",
-                text,
-                tuple((label(k), int(lengths[i])) for i, k in zip(np.flatnonzero(short), keys, strict=True)),
-            )
-        )
+        sizes = tuple((label(k), int(n)) for k, n in zip(keys, lengths[short], strict=True))
+        report.append(Guardrail(name, "done", text, (*told, *sizes)))
         return _drop(regular, short, min_length)
     text = f"{len(keys)} series padded in front with noise to {min_length} rows; accuracy suffers: {listed(keys)}"
-    report.append(Guardrail(name, "done", text))
+    report.append(Guardrail(name, "done", text, told))
     return _pad(regular, np.maximum(min_length - lengths, 0), settings.seed)
 
 
@@ -567,16 +581,3 @@ def _pad(regular: Regular, extra: np.ndarray, seed: int) -> Regular:
         regular, indptr=indptr, start=regular.start - extra, y=y, observed=lay(regular.observed, empty=False),
         weight=lay(regular.weight, 1.0), columns=columns,
     )  # fmt: skip
-
-
-def _note_constant(regular: Regular, report: Report) -> None:
-    first = regular.indptr[:-1]
-    low = np.minimum.reduceat(np.where(regular.observed, regular.y, np.inf), first)
-    high = np.maximum.reduceat(np.where(regular.observed, regular.y, -np.inf), first)
-    keys = [regular.keys[i] for i in np.flatnonzero(low == high)]
-    if keys:
-        text = (
-            f"{len(keys)} series never change; models do not learn from them, their forecast is the constant, and they "
-            f"are left out of scaled metrics: {listed(keys)}"
-        )
-        report.append(Guardrail("Constant series", "alerted", text))

@@ -14,7 +14,7 @@ from forecasting.join import join
 from forecasting.panel import Block, Panel
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from forecasting.frame import Schema
     from forecasting.model import ForecastModel
@@ -71,6 +71,42 @@ class Request:
         return self.take(self.step <= np.array([ends.get(key, furthest) for key in self.keys])[self.series])
 
 
+def with_newer(panel: Panel, newer: Sequence[Panel]) -> Panel:
+    """Training rows with newer ones; each series ends at its last row with a target, or where its training did."""
+    ends = dict(zip(panel.ids, panel.last.tolist(), strict=True))
+    for more in newer:
+        panel = join(panel, more)
+    least = [ends.get(key, start - 1) - start + 1 for key, start in zip(panel.ids, panel.start, strict=True)]
+    return panel.at_last_target(np.array(least))
+
+
+def check_agreement(newer: Sequence[Panel], known: Panel) -> None:
+    """Rows that stand in the history given and in the request must hold the same value.
+
+    Raises
+    ------
+    DataError : they do not; the message names the first.
+    """
+    for panel in newer:
+        place = {key: i for i, key in enumerate(panel.ids)}
+        for j, key in enumerate(known.ids):
+            i = place.get(key)
+            if i is None:
+                continue
+            low, high = max(panel.start[i], known.start[j]), min(panel.last[i], known.last[j])
+            mine = slice(panel.indptr[i] + low - panel.start[i], panel.indptr[i] + high + 1 - panel.start[i])
+            theirs = slice(known.indptr[j] + low - known.start[j], known.indptr[j] + high + 1 - known.start[j])
+            differ = panel.observed[mine] & known.observed[theirs] & (panel.y[mine] != known.y[theirs])
+            if differ.any():
+                at = int(differ.argmax())
+                when = panel.grid.labels(np.array([low + at]))[0]
+                raise DataError(
+                    f"history and future disagree about series {'/'.join(map(str, key))} at {str(when)[:19]}: "
+                    f"{panel.y[mine][at]:g} against {known.y[theirs][at]:g} ({int(differ.sum())} such rows of it). "
+                    "Fix: give each actual value once."
+                )
+
+
 def steps_ahead(panel: Panel, schema: Schema, *, horizon: int | None, until: Any, usual: int) -> np.ndarray:
     """Steps to forecast of each series: `horizon` (default `usual`), or as many as reach a time. Shape [n].
 
@@ -106,9 +142,8 @@ def answer(
     """Forecast the rows of a request.
 
     The origin of a series is its last row in `history`. Rows after it are forecast from there, recursively past the
-    trained horizon; rows the training did not see but `history` does keep their actual value, or, where that is
-    missing, are forecast from the end of training. A series without history starts cold, from the average of the
-    others.
+    trained horizon. Rows up to it keep their actual value; where that is missing, those after the end of training are
+    forecast from there. A series without history starts cold, from the average of the others.
 
     Parameters
     ----------
@@ -121,7 +156,8 @@ def answer(
 
     Raises
     ------
-    DataError : rows lie inside the training period; known covariates are not given for every step up to them.
+    DataError : rows without a target lie inside the training period; known covariates are not given for every step up
+        to them.
     """
     lost = np.array([key in dropped and key not in history.ids for key in request.keys], dtype=bool)
     if lost.any():
@@ -195,13 +231,17 @@ def _between(
     ends = dict(zip(trained.ids, trained.last, strict=True))
     series = request.series[rows]
     end = np.array([ends.get(key, history.start[i] - 1) for key, i in zip(request.keys, at, strict=True)])
-    past = request.step[rows] <= end[series]
+    target = schema.columns.target
+    told = (
+        request.frame[target].notna().to_numpy()[rows] if target in request.frame.columns else np.zeros(len(rows), bool)
+    )
+    past = (request.step[rows] <= end[series]) & ~told
     if past.any():
         row = int(rows[past.argmax()])
         label = "/".join(map(str, request.keys[request.series[row]]))
         raise DataError(
             f"{int(past.sum())} rows lie inside the training period, first: {label} in row {row}. Fix: ask for later "
-            "rows, or use fitted_values() for forecasts of the past."
+            "rows, give their target too (as context), or use fitted_values() for forecasts of the past."
         )
     position = history.indptr[at[series]] + request.step[rows] - history.start[at[series]]
     given = history.observed[position]

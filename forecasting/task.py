@@ -232,7 +232,12 @@ def panel_state(panel: Panel) -> State:
             "fills": [list(pair) for pair in block.fills],
             "flagged": list(block.flagged),
         }
-    grid = {"freq": panel.grid.freq, "origin": panel.grid.origin, "every": panel.grid.every}
+    grid = {
+        "freq": panel.grid.freq,
+        "origin": panel.grid.origin,
+        "every": panel.grid.every,
+        "nearest": panel.grid.nearest,
+    }
     return {"ids": [list(key) for key in panel.ids], "blocks": blocks, "grid": grid}, blobs
 
 

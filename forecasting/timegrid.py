@@ -66,6 +66,7 @@ class TimeGrid:
     origin : the instant of step 0, naive, ISO text (for "step": a whole number as text).
     every : for "step" only, how far apart two steps are.
     holiday_shift : steps by which holidays are looked up too late; 0 but for asking what holidays matter.
+    nearest : a timestamp between grid points belongs to the nearer one, not to the period it stands in.
 
     Examples
     --------
@@ -80,6 +81,7 @@ class TimeGrid:
     origin: str
     every: int = 1
     holiday_shift: int = 0
+    nearest: bool = False
 
     @classmethod
     def steps(cls, origin: int = 0, every: int = 1) -> TimeGrid:
@@ -130,6 +132,7 @@ class TimeGrid:
         """Steps whose period holds each timestamp (or whole number).
 
         A period begins at its grid point (a W-THU week on Thursday); of month, quarter and year ends it ends there.
+        On a grid of `nearest` it reaches half a step to both sides.
 
         Examples
         --------
@@ -147,6 +150,8 @@ class TimeGrid:
         alias = self.freq.split("-")[0].lstrip("0123456789")
         at_end = alias.endswith("E") and len(alias) > 1
         values = stamps.normalize() if at_end else stamps
+        if self.nearest:
+            values += pd.Timedelta(to_offset(self.freq).nanos, unit="ns") / 2
         grid, before = self._around(values)
         at = np.searchsorted(grid, values.to_numpy(), side="left" if at_end else "right")
         return at - before - (0 if at_end else 1)

@@ -173,7 +173,7 @@ def test_covariates_become_numbers_codes_and_days():
     assert prepared.panel.known.values[:3].tolist() == [[1, 0, 10], [0, 1, 10], [1, -1, 10]]
     assert prepared.panel.known.categories("kind") == ("x", "y")
     assert prepared.panel.static.values.tolist() == [[3]]
-    assert "kind (2 rows)" in notes["Missing feature values imputation"].message
+    assert "kind (2 rows, a category of their own)" in notes["Missing feature values imputation"].message
     later = daily([1.0, 2.0], start="2020-01-11").assign(promo=False, kind="new", launch=pd.Timestamp("1970-01-11"))
     future = future_block(later, prepared.schema, prepared.panel, 2)
     assert future.known.values.tolist() == [[0, -1, 10], [0, -1, 10]]

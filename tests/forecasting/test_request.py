@@ -92,6 +92,101 @@ def test_history_keeps_known_values_and_fills_the_missing_ones(plain):
     np.testing.assert_allclose(table[:, 3:], moved["yhat"].to_numpy().reshape(3, 3))
 
 
+def test_known_values_in_the_request_are_kept_and_serve_as_history(plain):
+    model, frame = plain
+    rows = later(frame, 6).assign(y=np.tile([11.0, np.nan, 13.0, np.nan, np.nan, np.nan], 3))
+    asked = rows.sample(frac=1, random_state=1)
+    out = model.predict(asked, level=[80])
+    assert out["ds"].tolist() == asked["ds"].tolist()
+    by_history = model.predict(asked.drop(columns="y"), history=rows[rows["y"].notna()], level=[80])
+    pd.testing.assert_frame_equal(out, by_history)
+    given = asked["y"].notna().to_numpy()
+    np.testing.assert_array_equal(out.loc[given, "yhat"], asked["y"].to_numpy()[given])
+    assert out.loc[~given, "yhat"].notna().all()
+    # a column without any value is the same as no column
+    pd.testing.assert_frame_equal(model.predict(rows.assign(y=np.nan)), model.predict(rows.drop(columns="y")))
+
+
+def test_context_rows_move_the_origin_of_each_series_by_itself(plain):
+    model, frame = plain
+    rows = later(frame, 6)
+    known = {"s0": 0, "s1": 2, "s2": 4}
+    at = rows.groupby("unique_id").cumcount()
+    rows["y"] = np.where(at < rows["unique_id"].map(known), 20.0 + at, np.nan)
+    whole = model.predict(rows).set_index("unique_id")["yhat"]
+    for key, count in known.items():
+        mine = rows[rows["unique_id"] == key]
+        alone = model.predict(mine.iloc[count:].drop(columns="y"), history=mine.iloc[:count] if count else None)
+        np.testing.assert_allclose(whole[key].iloc[count:], alone["yhat"])
+        np.testing.assert_array_equal(whole[key].iloc[:count], mine["y"].iloc[:count])
+
+
+def test_context_may_begin_inside_the_training_period_and_then_holds(plain):
+    model, frame = plain
+    context = frame.groupby("unique_id").tail(3)
+    revised = context.assign(y=context["y"] + 5)
+    rows = pd.concat([context, later(frame, 2)])
+    out = model.predict(rows, model="ElasticNet")
+    np.testing.assert_allclose(out["yhat"].iloc[:9], context["y"])
+    np.testing.assert_allclose(out["yhat"].iloc[9:], model.predict(later(frame, 2), model="ElasticNet")["yhat"])
+    moved = model.predict(pd.concat([revised, later(frame, 2)]), model="ElasticNet")
+    assert (moved["yhat"].iloc[9:] > out["yhat"].iloc[9:]).all()
+    with pytest.raises(DataError, match="9 rows lie inside the training period"):
+        model.predict(rows.assign(y=np.nan))
+
+
+def test_request_and_history_must_not_disagree(plain):
+    model, frame = plain
+    rows = later(frame, 2).assign(y=[11.0, np.nan] * 3)
+    model.predict(rows, history=rows)
+    with pytest.raises(DataError, match=r"disagree about series s1 at 2023-01-01T00:00:00: 12 against 11"):
+        model.predict(rows, history=rows[rows["unique_id"] == "s1"].assign(y=12.0))
+
+
+def test_a_request_whose_every_target_is_known_asks_for_nothing(plain):
+    model, frame = plain
+    with pytest.raises(DataError, match=r"'y' already, so there is nothing to forecast. Fix: .*drop\(columns='y'\)"):
+        model.predict(later(frame, 2).assign(y=1.0))
+
+
+def test_known_values_with_known_covariates_need_no_rows_before_them(priced):
+    model, frame = priced
+    rows = later(frame, 4).assign(price=1.5, y=np.tile([9.0, 8.0, np.nan, np.nan], 3))
+    out = model.predict(rows)
+    np.testing.assert_array_equal(out["yhat"].to_numpy().reshape(3, 4)[:, :2], [[9.0, 8.0]] * 3)
+    assert out["yhat"].notna().all()
+
+
+def test_trailing_rows_without_known_covariates_are_listed(priced):
+    model, frame = priced
+    rows = later(frame, 6).assign(price=[1.5] * 4 + [np.nan] * 2 + [1.5] * 12)
+    with pytest.raises(
+        DataError, match=r"\(price\).* 1 of 3 series have gaps; s0 lacks 2 of 6 steps, first 2023-05-01"
+    ):
+        model.predict(rows)
+
+
+def test_feeding_forecasts_back_is_logged(plain, caplog):
+    model, frame = plain
+    with caplog.at_level("WARNING", logger="forecasting"):
+        model.predict(later(frame, HORIZON))
+        assert not caplog.messages
+        model.predict(later(frame, HORIZON + 2, ids=["s0"]))
+        model.predict(horizon=HORIZON + 1)
+    assert [text.split(",")[0] for text in caplog.messages] == [
+        "1 series are forecast 8 steps ahead", "3 series are forecast 7 steps ahead",
+    ]  # fmt: skip
+
+
+def test_past_covariates_need_not_stand_in_a_request():
+    frame = monthly(extra=True)
+    model = Forecaster(3, past=["price"], settings=quick(2, allowed=["Naive", "ElasticNet"])).fit(frame)
+    rows = later(frame, 3).assign(y=np.tile([9.0, np.nan, np.nan], 3))
+    out = model.predict(rows, model="Naive")
+    assert (out["yhat"] == 9.0).all()
+    assert model.predict(rows, model="ElasticNet")["yhat"].notna().all()
+
+
 def test_twice_the_horizon_equals_feeding_forecasts_back(plain):
     model, frame = plain
     long = model.predict(later(frame, 2 * HORIZON), model="ElasticNet")

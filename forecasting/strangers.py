@@ -1,0 +1,139 @@
+"""Series the model never saw, with some history of their own: which members of an ensemble forecast them best.
+
+An ensemble's weights were chosen on series with their whole history. A method that estimates every series by itself may
+be the best there and useless on two seasons. So the members are tried again on training rows alone: some series are
+left out, the pooled members are fitted without them, and all forecast the newest window of the left-out series from as
+few rows as the newcomer brings.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from automl.budget import Deadline
+from forecasting import backtest
+from forecasting.learners.base import LEARNERS
+from forecasting.metrics import find_metric
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from forecasting.learners.base import Learner
+    from forecasting.model import Member
+    from forecasting.panel import Panel
+    from forecasting.task import ForecastTask
+
+LOG = logging.getLogger("forecasting")
+
+ENOUGH_SEASONS = 4
+"""From so many seasons (without one: horizons) of its own a new series is forecast by the ordinary weights."""
+
+LEFT_OUT, _LEAST_LEFT_OUT, _SHARE, _WINDOWS = 100, 5, 2, 2
+"""Series left out at most, at least, and one in how many; newest windows they are forecast in, at most."""
+
+POOLED_BESIDES, NEAR = 2, 0.1
+"""How many of the best pooled models are tried besides the ensemble's own members; how near to the best is good."""
+
+
+@dataclass(slots=True)
+class Trial:
+    """What one model knows about strangers; learned when the first one comes.
+
+    Parameters
+    ----------
+    task : panel and windows the model was fitted on.
+    """
+
+    task: ForecastTask
+    _left: np.ndarray | None = None
+    _fitted: dict[tuple[str, int], Learner] = field(default_factory=dict)
+    _weights: dict[tuple, tuple[tuple[str, float], ...]] = field(default_factory=dict)
+
+    def bucket(self, rows: np.ndarray) -> np.ndarray:
+        """Rows of history a stranger is tried with: whole seasons, 0 = as many as series of the training have."""
+        unit = self._unit()
+        whole = np.maximum(rows // unit, 1) * unit
+        return np.where(rows >= ENOUGH_SEASONS * unit, 0, np.minimum(whole, np.maximum(rows, 1)))
+
+    def weights(self, members: Sequence[Member], rows: int) -> tuple[tuple[str, float], ...] | None:
+        """Weights of members for series with so many rows; None where there are too few series to learn them from.
+
+        Parameters
+        ----------
+        members : those of the ensemble, and pooled ones besides.
+        """
+        key = (rows, tuple(m.name for m in members))
+        if key not in self._weights:
+            found = self._learn(members, rows)
+            if found is None:
+                return None
+            self._weights[key] = found
+            text = ", ".join(f"{name} {weight:.2f}" for name, weight in found)
+            LOG.info("series never seen, with %d rows of history, are forecast by %s", rows, text)
+        return self._weights[key]
+
+    def _unit(self) -> int:
+        s = self.task.settings
+        return s.season if s.season > 1 else s.horizon
+
+    def _learn(self, members: Sequence[Member], rows: int) -> tuple[tuple[str, float], ...] | None:
+        task, s = self.task, self.task.settings
+        left = self._left_out(rows)
+        if left is None:
+            return None
+        metric = find_metric(s.metric)
+        every = np.arange(task.panel.n_series)
+        losses = np.zeros(len(members))
+        for number, cut in enumerate(task.cuts[:_WINDOWS]):
+            some = left[cut[left] >= max(rows, backtest.LEAST_TRAINING_ROWS)]
+            rest = np.setdiff1d(every, left)
+            rest = rest[cut[rest] >= backtest.LEAST_TRAINING_ROWS]
+            if len(some) < _LEAST_LEFT_OUT or not len(rest):
+                break
+            window = backtest.window(task.panel.select(some), cut[some], s.horizon, s.season, s.levels, number)
+            short, others = window.train.tail(rows), task.panel.select(rest).head(cut[rest])
+            for k, member in enumerate(members):
+                learner = self._learner(member, number, others, short)
+                point = learner.forecast(short, window.future, ()).held_constant(short, s.season).values
+                values = np.repeat(point, 1 + len(s.levels), axis=2)
+                losses[k] += float(metric.loss(metric.function(window.truth, values)))
+        if not np.isfinite(losses).any():
+            return None
+        best = float(np.nanmin(losses))
+        good = [m.name for m, value in zip(members, losses, strict=True) if value <= best + NEAR * abs(best)]
+        return tuple((name, 1 / len(good)) for name in good)
+
+    def _left_out(self, rows: int) -> np.ndarray | None:
+        """Positions of series to leave out, a seeded choice of those with more history than a stranger; None = few."""
+        long = np.flatnonzero(self.task.cuts[0] >= max(rows + self._unit(), backtest.LEAST_TRAINING_ROWS))
+        size = min(LEFT_OUT, self.task.panel.n_series // _SHARE, len(long))
+        if size < _LEAST_LEFT_OUT:
+            return None
+        if self._left is None or self.task.cuts[0][self._left].min() < rows:
+            rng = np.random.default_rng(self.task.settings.seed)
+            self._left = np.sort(rng.choice(long, size, replace=False))
+            self._fitted.clear()
+        return self._left
+
+    def _learner(self, member: Member, number: int, others: Panel, short: Panel) -> Learner:
+        """Fit a member for a window; pooled ones are kept for strangers with other numbers of rows."""
+        pooled = LEARNERS.load(member.learner).unseen == "global"
+        key = (member.name, number)
+        if key in self._fitted:
+            return self._fitted[key]
+        learner = self.task.build(member.learner, dict(member.params))
+        learner.fit(others if pooled else short, self.task.context(Deadline()))
+        if pooled:
+            self._fitted[key] = learner
+        return learner
+
+
+def asked(members: dict[str, Member], own: Sequence[str]) -> list[Member]:
+    """Members to try on strangers: the ensemble's own, and the best pooled ones besides."""
+    names = [n for n in own if LEARNERS.load(members[n].learner).unseen != "none"]
+    pooled = [n for n, m in members.items() if LEARNERS.load(m.learner).unseen == "global"]
+    return [members[n] for n in dict.fromkeys([*names, *pooled[:POOLED_BESIDES]])]
