@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from automl.budget import ExitCriteria
     from automl.errors import AutoMLError, ConfigError, DataError, MissingPackageError, ModelFileError, RunError
+    from automl.metrics import UserMetric
     from automl.runs import Run
     from forecasting import datasets, plots
     from forecasting.config import Columns, Covariates, DataSettings, FeatureSettings, SearchSettings, Settings
@@ -32,6 +33,7 @@ __all__ = [
     "RunError",
     "SearchSettings",
     "Settings",
+    "UserMetric",
     "__version__",
     "datasets",
     "plots",
@@ -42,6 +44,7 @@ __all__ = [
 _HOMES = {
     "automl.errors": ("AutoMLError", "ConfigError", "DataError", "MissingPackageError", "ModelFileError", "RunError"),
     "automl.budget": ("ExitCriteria",),
+    "automl.metrics": ("UserMetric",),
     "automl.runs": ("Run",),
     "forecasting.forecaster": ("Forecaster",),
     "forecasting.config": (

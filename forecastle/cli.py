@@ -131,7 +131,9 @@ def predict(
 @app.command()
 def evaluate(
     run: RunFolder,
-    test: Annotated[Path, typer.Argument(metavar="TEST", help="Rows after training, with the target.")],
+    test: Annotated[
+        Path, typer.Argument(metavar="TEST", help="Rows after training; without the target they are only forecast.")
+    ],
     *,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for predictions and metrics.")],
     quantiles: Quantiles = None,
@@ -459,6 +461,13 @@ def _evaluate(
 
     from forecasting.plots import forecast_html
 
+    target = forecaster.columns.target
+    if test is not None and target not in test.columns:
+        forecast = forecaster.predict(
+            test, quantiles=quantiles or _asked_quantiles(forecaster, None, None), model=model
+        )
+        _write(forecast, out / "predictions.csv", f"predictions (no metrics, because there is no column {target!r})")
+        return
     result = forecaster.evaluate(test, quantiles=quantiles, model=model)
     _write(result.predictions, out / "predictions.csv", "predictions")
     _write(result.by_series, out / "metrics_by_series.csv", "metrics of each series")

@@ -146,6 +146,20 @@ MUTATIONS = (
         (_LEAKAGE,),
     ),
     Mutation(
+        "search at a cut gets all rows",
+        "forecasting/backtesting.py",
+        "found = search(window.train, run)",
+        "found = search(self.model.task.panel, run)",
+        ("tests/forecasting/test_backtesting.py",),
+    ),
+    Mutation(
+        "errors over the test range under the name of the stored one",
+        "forecasting/metrics.py",
+        "out = all_scores(truth, forecast, also)",
+        "out = all_scores(replace(truth, value_range=own_ranges(truth)), forecast, also)",
+        ("tests/forecasting/test_metrics.py",),
+    ),
+    Mutation(
         "later history changes an earlier window",
         "forecasting/panel.py",
         "end = np.clip(np.broadcast_to(end, self.n_series), begin, self.lengths)",

@@ -12,6 +12,7 @@ from forecasting.charts.folds import folds_of
 from forecasting.charts.horizon import HorizonChart, draw
 from forecasting.charts.page import Chart, blank, plain, write, write_page
 from forecasting.charts.residuals import ResidualChart
+from forecasting.plots import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,7 +81,8 @@ def write_pages(
     """Write a PDF with a page for each series and origin; a first page says so where some had to be left out."""
     from matplotlib.backends.backend_pdf import PdfPages
 
-    origins = max(1, predictions["cutoff"].nunique())
+    # series may end, and so be cut, at different dates
+    origins = int(predictions.groupby(keys_of(predictions, tuple(ids)))["cutoff"].nunique().max())
     most = max(1, max_pages // origins)
     folds = folds_of(predictions, history, ids=ids, time=time, target=target, max_series=most, max_folds=max_pages)
     buffer = BytesIO()

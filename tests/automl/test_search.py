@@ -3,6 +3,7 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 
 from automl.budget import Deadline, ExitCriteria
@@ -185,6 +186,34 @@ def test_an_undefined_metric_is_a_failure_with_its_reason(tmp_path):
     assert math.isnan(run.summary()[0]["best"])
     outcome, _ = do_search(tmp_path, name="other", trials=1, metric_name="absent")
     assert outcome.records[0].reason == "its absent is missing"
+
+
+def test_scores_computed_here_rank_and_are_stored_before_they_are_told(tmp_path):
+    """Worker processes never see the function, so a closure will do; with any number of workers it asks the same."""
+    asked = []
+    for workers in (1, 2):
+
+        def spread(record):
+            return {"spread": float(np.ptp(record.predictions()["y"]))}
+
+        more = {"metric_name": "spread", "direction": "max", "score": spread}
+        _, run = do_search(tmp_path, name=f"s{workers}", workers=workers, trials=8, **more)
+        asked.append([(t.params, t.scores) for t in run.trials()])
+        for trial in run.trials():
+            assert trial.scores["spread"] == float(np.ptp(trial.predictions()["y"]))
+            assert "mse" in trial.scores
+        assert run.leaderboard()[0]["score"] == max(t.scores["spread"] for t in run.trials())
+    assert asked[0] == asked[1]
+
+
+def test_a_trial_whose_score_cannot_be_computed_here_has_failed(tmp_path):
+    def broken(record):
+        raise ValueError(f"no {record.learner}")
+
+    outcome, run = do_search(tmp_path, trials=1, score=broken)
+    assert [r.status for r in outcome.records] == ["failed"]
+    assert "its mse failed: ValueError: no" in run.trials()[0].reason
+    assert not list(run.trials()[0].path.glob("*.npy"))
 
 
 def test_nothing_to_search_is_refused(tmp_path):

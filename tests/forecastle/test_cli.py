@@ -208,8 +208,27 @@ def test_evaluate_writes_predictions_and_the_metrics_that_follow_from_them(place
     error = (keyed["yhat"] - keyed["sold"]).abs()
     assert metrics["wape"] == pytest.approx(error.sum() / keyed["sold"].sum())
     assert metrics["mean_absolute_error"] == pytest.approx(error.mean())
+    assert (metrics["series"], metrics["series_without_training_range"]) == (3, 0)
+    spread = keyed["sold"].groupby(level=[0, 1]).agg(np.ptp)
+    train = read(place / "train.csv").groupby(["shop", "item"])["sold"].agg(np.ptp)
+    own = error.groupby(level=[0, 1]).mean()
+    assert metrics["normalized_mean_absolute_error"] == pytest.approx((own / train).mean())
+    assert metrics["normalized_mean_absolute_error_test_range"] == pytest.approx((own / spread).mean())
+    for name in ("charts.html", "horizon.png", "residuals.png", "predicted_vs_true.png"):
+        assert (out / name).stat().st_size > 5_000
     by_series = read(out / "metrics_by_series.csv")
     assert by_series["mean_absolute_error"].mean() == pytest.approx(error.mean())
+
+
+def test_a_test_without_the_target_is_only_forecast(place, tmp_path, capsys):
+    test = read(place / "test.csv").drop(columns="sold")
+    test.to_csv(tmp_path / "test.csv", index=False)
+    assert main(["evaluate", str(place / "run"), str(tmp_path / "test.csv"), "--out", str(tmp_path / "scores")]) == 0
+    assert "no column 'sold'" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "scores").iterdir()] == ["predictions.csv"]
+    predictions = read(tmp_path / "scores" / "predictions.csv")
+    assert (predictions[["shop", "item", "week"]] == test[["shop", "item", "week"]]).all(axis=None)
+    assert predictions["yhat-q-0.9"].notna().all()
 
 
 def test_backtest_keeps_the_truth_and_the_origin(place, tmp_path):
@@ -222,6 +241,50 @@ def test_backtest_keeps_the_truth_and_the_origin(place, tmp_path):
     truth = read(place / "train.csv").set_index(["shop", "item", "week"])["sold"]
     keyed = frame.set_index(["shop", "item", "week"])
     assert (keyed["sold"] == truth.loc[keyed.index]).all()
+
+
+@pytest.mark.parametrize("mode", ["model", "automl"])
+def test_backtest_into_a_folder_leaves_forecasts_scores_and_pictures(place, tmp_path, capsys, mode):
+    out = tmp_path / "backtest"
+    command = ["backtest", str(place / "run"), "--mode", mode, "--windows", "2", "--step", "2", "--out", str(out)]
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"backtest: {out}" in captured.err
+    frame = read(out / "forecast.csv")
+    assert frame["backtest_iteration"].nunique() == 2
+    assert {"actual_level", "predicted_level", "yhat-q-0.5"} <= set(frame.columns)
+    scores = pd.read_csv(out / "scores.csv")
+    assert {"all_sets", "007/tea", f"007/tea|{frame['backtest_iteration'][0]}"} <= set(scores["time_series_id"])
+    assert (out / "plots_fcst_vs_actual.pdf").read_bytes().startswith(b"%PDF")
+    assert len(pd.read_csv(out / "models.csv")) == 2
+    runs = sorted((out / "runs").iterdir()) if mode == "automl" else []
+    assert [Run.open(run).state for run in runs] == ["completed"] * (2 if mode == "automl" else 0)
+
+
+def test_a_whole_search_at_each_cut_needs_a_folder(place, tmp_path, capsys):
+    refused(capsys, ["backtest", place / "run", "--mode", "automl", "--out", tmp_path / "b.csv"], "folder")
+    refused(capsys, ["backtest", place / "run", "--mode", "both", "--out", tmp_path / "b"], "'model' or 'automl'")
+    refused(capsys, ["backtest", place / "run", "--out", tmp_path / "b.xlsx"], "CSV nor Parquet")
+
+
+def test_a_function_of_ones_own_chooses_by_job_file(place, tmp_path, capsys):
+    known = "primary_metric: tests.forecasting.own_metrics:too_low"
+    job = write_job(tmp_path, known + "\n" + JOB.replace("KNOWN", ""))
+    run = tmp_path / "run"
+    assert main(["fit", str(place / "train.csv"), "--job", str(job), "--out", str(run)]) == 0
+    board = pd.read_csv(run / "leaderboard.csv")
+    assert (board["metric"] == "too_low").all()
+    assert board["score"].is_monotonic_increasing
+    assert main(["evaluate", str(run), str(place / "test.csv"), "--out", str(tmp_path / "scores")]) == 0
+    assert json.loads((tmp_path / "scores" / "metrics.json").read_text())["too_low"] >= 0
+    capsys.readouterr()
+    assert main(["leaderboard", str(run), "--metric", "too_low"]) == 0
+    assert "SeasonalNaive" in capsys.readouterr().out
+    job = write_job(tmp_path, "primary_metric: no_such_package:mine\n" + JOB.replace("KNOWN", ""))
+    refused(
+        capsys, ["fit", place / "train.csv", "--job", job, "--out", tmp_path / "r"], "no_such_package", "PYTHONPATH"
+    )
 
 
 # -- looking and steering --------------------------------------------------------------------------------------------
