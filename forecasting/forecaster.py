@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+import time
 import weakref
 from contextlib import contextmanager
 from dataclasses import replace
@@ -97,6 +98,7 @@ class Forecaster:
         self._rows: list[dict[str, Any]] = []
         self._dropped: dict[Any, str] = {}
         self._stopped = ""
+        self._seconds = 0.0
         self._metric = metric_name(self.settings)
 
     # -- learning --------------------------------------------------------------------------------------------------
@@ -169,14 +171,16 @@ class Forecaster:
         return self._finish(Fitting(run, self.settings), Deadline.after(seconds), limits=limits)
 
     def _finish(self, fitting: Fitting, deadline: Deadline, **options: Any) -> Self:
-        run = fitting.run
+        run, begun = fitting.run, time.perf_counter()
         with run.claim(), _log_file(run.path / "log.txt", self.settings.search.verbosity):
             try:
                 with progress(self.settings, fitting):
                     self._model, self._stopped = fitting.finish(deadline, **options)
                 self._rows = self._leaderboard_rows(run)
                 self._alerts()
+                self._seconds += time.perf_counter() - begun
                 self._save_into(run.path / "model")
+                self._write_report(run.path)
             except BaseException as error:
                 run.set_state("failed", str(error))
                 LOG.exception("run failed")
@@ -393,6 +397,13 @@ class Forecaster:
         columns = ["name", "status", "message", "series", "example", "details"]
         return pd.DataFrame(self._report.rows(), columns=columns)
 
+    def report(self) -> pd.DataFrame:
+        """Every choice in force: name, value, where it comes from (user, data, default) and the rule behind it."""
+        fitted, schema = self._fitted()
+        from forecasting.report import choices
+
+        return pd.DataFrame(choices(fitted, schema, self.settings, self.seed))
+
     def feature_names(self, model: str | None = None) -> list[str]:
         """Engineered features of a model's pooled members, in order; empty where it has none."""
         fitted, _ = self._fitted()
@@ -489,6 +500,23 @@ class Forecaster:
             "metric": self._metric,
             "direction": find_metric(self._metric).direction,
         }
+
+    def _write_report(self, folder: Path) -> None:
+        from forecasting import report
+
+        fitted, schema = self._fitted()
+        columns = ["model", "score", "metric", "status", "windows", "fit_s", "reason"]
+        content = report.report(
+            fitted,
+            schema,
+            self.settings,
+            self.seed,
+            guardrails=self._report.rows(),
+            leaderboard=self.leaderboard()[columns].to_dict("records"),
+            stopped=self._stopped,
+            seconds=self._seconds,
+        )
+        report.write(content, folder)
 
     def _save_into(self, path: Path) -> None:
         fitted, _ = self._fitted()
