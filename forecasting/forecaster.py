@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+import time
 import weakref
 from contextlib import contextmanager
 from dataclasses import replace
@@ -105,6 +106,7 @@ class Forecaster:
         self._dropped: dict[Any, str] = {}
         self._stopped = ""
         self._metric = chosen_metric(self.settings).name
+        self._seconds = 0.0
 
     # -- learning --------------------------------------------------------------------------------------------------
 
@@ -225,15 +227,17 @@ class Forecaster:
         return self._finish(Fitting(run, self.settings), Deadline.after(seconds), limits=limits)
 
     def _finish(self, fitting: Fitting, deadline: Deadline, **options: Any) -> Self:
-        run = fitting.run
+        run, begun = fitting.run, time.perf_counter()
         with run.claim(), _log_file(run.path / "log.txt", self.settings.search.verbosity):
             try:
                 with progress(self.settings, fitting):
                     self._model, self._stopped = fitting.finish(deadline, **options)
                 self._rows = self._leaderboard_rows(run)
                 self._alerts()
+                self._seconds += time.perf_counter() - begun
                 self._save_into(run.path / "model")
                 self._write_features(run.path)
+                self._write_report(run.path)
             except BaseException as error:
                 run.set_state("failed", str(error))
                 LOG.exception("run failed")
@@ -510,6 +514,13 @@ class Forecaster:
         columns = ["name", "status", "message", "series", "example", "details"]
         return pd.DataFrame(self._report.rows(), columns=columns)
 
+    def report(self) -> pd.DataFrame:
+        """Every choice in force: name, value, where it comes from (user, data, default) and the rule behind it."""
+        fitted, schema = self._fitted()
+        from forecasting.report import choices
+
+        return pd.DataFrame(choices(fitted, schema, self.settings, self.seed))
+
     def feature_names(self, model: str | None = None) -> list[str]:
         """What a model works with: engineered features of its pooled members, raw inputs of the others, in order."""
         from forecasting.featurization import engineered
@@ -685,6 +696,23 @@ class Forecaster:
         self._dropped = {tuple(key): reason for key, reason in own["dropped"]}
         self._rows = own["leaderboard"]
         self._stopped, self._metric = own["stopped"], own["metric"]
+
+    def _write_report(self, folder: Path) -> None:
+        from forecasting import report
+
+        fitted, schema = self._fitted()
+        columns = ["model", "score", "metric", "status", "windows", "fit_s", "reason"]
+        content = report.report(
+            fitted,
+            schema,
+            self.settings,
+            self.seed,
+            guardrails=self._report.rows(),
+            leaderboard=self.leaderboard()[columns].to_dict("records"),
+            stopped=self._stopped,
+            seconds=self._seconds,
+        )
+        report.write(content, folder)
 
     def _save_into(self, path: Path) -> None:
         fitted, _ = self._fitted()

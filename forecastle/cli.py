@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from forecasting.forecaster import Forecaster
 
 BAD_INPUT, INTERRUPTED = 2, 130
+_DIGITS_OF_A_DATE = 8
 _LEVELS = (0.1, 0.5, 0.9)
 """Quantile columns of a forecast file where neither the job nor the command asks for others."""
 
@@ -111,6 +112,7 @@ def predict(
         Path | None, typer.Option("--history", help="Newer actual rows; nothing is fitted anew.")
     ] = None,
     horizon: Annotated[int | None, typer.Option("--horizon", help="Steps ahead; default the trained ones.")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Last time to forecast, in place of --horizon.")] = None,
     quantiles: Quantiles = None,
     level: Annotated[str | None, typer.Option("--level", metavar="80,95", help="Central intervals, percent.")] = None,
     model: Model = None,
@@ -121,6 +123,7 @@ def predict(
         _table(future, run),
         history=_table(history, run),
         horizon=horizon,
+        until=int(until) if until is not None and until.isdigit() and len(until) < _DIGITS_OF_A_DATE else until,
         quantiles=_asked_quantiles(forecaster, quantiles, level),
         level=_numbers("--level", level),
         model=model,
@@ -238,6 +241,25 @@ def leaderboard(
 ) -> None:
     """Print all models, best first: a table for a person, CSV into a pipe. Works while the run searches, too."""
     _show(_board(run, metric), "leaderboard")
+
+
+@app.command()
+def guardrails(run: RunFolder) -> None:
+    """Print what was checked and changed in the data, alerts first: a table for a person, CSV into a pipe."""
+    from forecasting.forecaster import Forecaster
+
+    _show(Forecaster.load(run).guardrails().drop(columns="details"), "guardrails")
+
+
+@app.command()
+def report(run: RunFolder) -> None:
+    """Print the run report: data, guardrails, every choice in force and where it comes from, leaderboard, versions."""
+    from automl.runs import Run
+
+    path = run / "report.md"
+    if not path.is_file():
+        raise RunError(f"run {run} is {Run.open(run).state} and has no report yet. Fix: forecastle run resume {run}")
+    sys.stdout.write(path.read_text(encoding="utf-8"))
 
 
 @app.command()
@@ -409,11 +431,12 @@ def _finish(forecaster: Forecaster, run: Path, frame: DataFrame | None) -> None:
 
     board = forecaster.leaderboard()
     _print_table(_short(board), f"Leaderboard ({board['metric'].iloc[0]})", stderr=True)
-    report = forecaster.guardrails()
-    for row in report[report["status"] != "passed"].itertuples():
+    checks = forecaster.guardrails()
+    for row in checks[checks["status"] != "passed"].itertuples():
         _say(f"{row.name}: {row.message}", style="yellow" if row.status == "alerted" else "")
     _write(board, run / "leaderboard.csv", "leaderboard")
-    _write(report, run / "guardrails.csv", "guardrails")
+    _write(checks.drop(columns="details"), run / "guardrails.csv", "guardrails")
+    _say(f"report: {run / 'report.md'}")
     plan = forecaster.make_future_frame()
     known = forecaster.settings.data.covariates.known
     if known:

@@ -42,15 +42,32 @@ def test_notebooks_are_kept_without_outputs_and_compile(path):
         compile(cell.source, path.name, "exec")
 
 
-@pytest.mark.long
-def test_the_weekly_sales_notebook_runs(tmp_path):
-    done = tmp_path / "done.ipynb"
-    command = [sys.executable, "-c", EXECUTE, ROOT / "notebooks" / "weekly_sales.ipynb", done, tmp_path]
+def executed(name, folder):
+    """Path of a notebook's executed copy."""
+    done = folder / "done.ipynb"
+    command = [sys.executable, "-c", EXECUTE, ROOT / "notebooks" / f"{name}.ipynb", done, folder]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     env = {**os.environ, "FORECASTLE_NOTEBOOK_SECONDS": SECONDS, "PYTHONPATH": path, "JUPYTER_PLATFORM_DIRS": "1"}
     ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr[-3000:]
-    shown = [o["data"]["text/plain"] for cell in code_cells(done) for o in cell.outputs if "data" in o]
+    return done
+
+
+def shown_by(done):
+    return [o["data"]["text/plain"] for cell in code_cells(done) for o in cell.outputs if "data" in o]
+
+
+@pytest.mark.long
+def test_the_forecast_requests_notebook_runs(tmp_path):
+    shown = shown_by(executed("forecast_requests", tmp_path))
+    assert shown[-1] == "(True, True)"
+    assert any("cold_start" in text for text in shown)
+
+
+@pytest.mark.long
+def test_the_weekly_sales_notebook_runs(tmp_path):
+    done = executed("weekly_sales", tmp_path)
+    shown = shown_by(done)
     assert shown[-1] == "(True, True)", "the model came back from disk with other forecasts, or no chart was written"
     assert any("'wape'" in text for text in shown)
     said = [o["text"] for cell in code_cells(done) for o in cell.outputs if o.get("name") == "stderr"]

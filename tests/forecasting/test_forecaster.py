@@ -113,7 +113,7 @@ def test_save_and_load_give_the_same_bytes(fitted, tmp_path):
 
 def test_a_saved_model_opens_in_a_clean_process(fitted, tmp_path):
     model, _, test, path = fitted
-    test.to_parquet(tmp_path / "test.parquet")
+    asked(test).to_parquet(tmp_path / "test.parquet")
     code = f"""
         import pandas as pd
         from forecasting import Forecaster

@@ -1,5 +1,6 @@
 """The command line through real files: exit codes, messages, and what lies on disk afterwards."""
 
+import io
 import json
 import os
 import re
@@ -107,7 +108,7 @@ def test_fit_leaves_leaderboard_forecast_picture_and_model(place, tmp_path, caps
     captured = capsys.readouterr()
     assert code == 0
     assert captured.out == "", "nothing was asked to be printed"
-    for name in ("leaderboard.csv", "guardrails.csv", "forecast.csv", "forecast.html"):
+    for name in ("leaderboard.csv", "guardrails.csv", "forecast.csv", "forecast.html", "report.md"):
         assert (out / name).stat().st_size > 0
         assert str(out / name) in captured.err
     assert (out / "job.yml").read_text() == (place / "job.yml").read_text()
@@ -305,6 +306,20 @@ def test_leaderboard_and_summary_print_csv_into_a_pipe(place, capsys):
     assert sorted(rows["learner"]) == ["Naive", "SeasonalNaive"]
     assert (rows["trials"] == 1).all()
     refused(capsys, ["leaderboard", place / "run", "--metric", "wappe"], "wape")
+
+
+def test_guardrails_and_report_are_printed(place, capsys):
+    assert main(["guardrails", str(place / "run")]) == 0
+    table = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert table.columns.tolist() == ["name", "status", "message", "series", "example"]
+    assert "Structural break" in set(table["name"])
+    assert main(["report", str(place / "run")]) == 0
+    assert capsys.readouterr().out == (place / "run" / "report.md").read_text()
+
+
+def test_predict_until_a_date(place, tmp_path):
+    assert main(["predict", str(place / "run"), "--until", "2022-09-26", "--out", str(tmp_path / "f.csv")]) == 0
+    assert sorted(read(tmp_path / "f.csv")["week"].unique()) == ["2022-09-12", "2022-09-19", "2022-09-26"]
 
 
 def test_commands_to_a_run_nobody_works_on_are_refused(place, capsys):
