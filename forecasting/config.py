@@ -8,6 +8,7 @@ from typing import Literal
 
 from automl.budget import ExitCriteria
 from automl.errors import ConfigError
+from forecasting.features.settings import STATISTICS
 from forecasting.timegrid import normalise_freq
 
 AGGREGATIONS = ("sum", "mean", "min", "max")
@@ -136,13 +137,16 @@ class FeatureSettings:
     Parameters
     ----------
     season : steps a season, or "auto" (see `forecasting.season`); None and 1 = no season.
-    lags, windows : "auto", None (none), a number or numbers; used by the pooled regressors.
+    lags, windows : used by the pooled regressors. "default" (a set for the season, the more accurate choice), "auto"
+        (by partial autocorrelation, see `forecasting.features.orders`), None (none), a number or numbers.
+    window_statistics : one or several of mean, min, max, std, sum.
     holidays : ISO 3166 country code, None = no holidays. holiday_window : days around a holiday that count.
     """
 
     season: int | str | None = "auto"
-    lags: int | str | Sequence[int] | None = "auto"
-    windows: int | str | Sequence[int] | None = "auto"
+    lags: int | str | Sequence[int] | None = "default"
+    windows: int | str | Sequence[int] | None = "default"
+    window_statistics: str | Sequence[str] = ("mean", "min", "max", "std")
     holidays: str | None = None
     holiday_window: int = 3
 
@@ -157,20 +161,36 @@ class FeatureSettings:
             raise ConfigError(f"holiday_window must be 0..30 days, got {self.holiday_window!r}.")
         for name, least in (("lags", 1), ("windows", 2)):
             value = getattr(self, name)
-            if value is None or value == "auto":
-                continue
-            numbers = [value] if isinstance(value, int) else list(value)
-            if not all(isinstance(v, int) and v >= least for v in numbers):
-                raise ConfigError(f"{name} must be 'auto', None or whole numbers >= {least}, got {value!r}.")
+            _check_orders(name, value, least, ("default", "auto"))
+        if isinstance(self.window_statistics, str):
+            object.__setattr__(self, "window_statistics", (self.window_statistics,))
+        for name in self.window_statistics:
+            _one_of("window_statistics", name, STATISTICS)
 
-    def text(self, name: str) -> str:
-        """Lags or windows in the form learners take: "auto", "" or numbers joined by commas."""
-        value = getattr(self, name)
-        if value is None:
-            return ""
-        if isinstance(value, str):
-            return value
-        return ",".join(str(v) for v in ([value] if isinstance(value, int) else value))
+    def for_learners(self) -> dict[str, str | int | float | bool]:
+        """Return the settings under the names and in the form learners take, those of the same name applying."""
+        return {
+            "lags": _text(self.lags),
+            "windows": _text(self.windows),
+            "window_statistics": _text(self.window_statistics),
+            "holiday_window": self.holiday_window,
+        }
+
+
+def _check_orders(name: str, value: int | str | Sequence[int] | None, least: int, words: Sequence[str]) -> None:
+    if value is None or (isinstance(value, str) and value in words):
+        return
+    given = [value] if isinstance(value, int | str) else list(value)
+    if not given or not all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in given):
+        known = ", ".join(map(repr, words))
+        raise ConfigError(f"{name} must be {known}, None or whole numbers >= {least}, got {value!r}.")
+
+
+def _text(value: int | str | Sequence[int | str] | None) -> str:
+    """Return a word as it is, nothing as "", and one or several values joined by commas."""
+    if value is None:
+        return ""
+    return ",".join(map(str, [value] if isinstance(value, int | str) else value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

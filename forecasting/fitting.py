@@ -16,7 +16,8 @@ from automl.guardrails import Guardrail
 from automl.search import Search
 from forecasting import backtest
 from forecasting.assemble import STACKING, VOTING, Assembly, build_model, usable
-from forecasting.features.plan import MAX_ROWS
+from forecasting.features.orders import look_back
+from forecasting.features.settings import MAX_ROWS
 from forecasting.intervals import DEFAULT_LEVELS
 from forecasting.metrics import SCALED, find_metric
 from forecasting.portfolio import candidates
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from automl.runs import Run, TrialRecord
     from automl.search import Event
     from automl.trial import State
-    from forecasting.config import Settings
+    from forecasting.config import FeatureSettings, Settings
     from forecasting.model import ForecastModel
     from forecasting.panel import Panel
 
@@ -99,6 +100,7 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     text = f"{calm} of {tested} series tested are stationary"
     text += "" if stationary else "; where there is no season, regressors start from differences to the last value"
     notes.append(Guardrail("Non-stationarity", "passed" if stationary else "done", text))
+    notes += _look_back_note(earliest, features, season)
     notes.append(_memory_note(panel, horizon))
     levels = tuple(sorted({*DEFAULT_LEVELS, *settings.quantiles}))
     task_settings = TaskSettings(
@@ -107,9 +109,7 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
         levels=levels,
         metric=metric_name(settings),
         country=features.holidays,
-        holiday_window=features.holiday_window,
-        lags=features.text("lags"),
-        windows=features.text("windows"),
+        features=features.for_learners(),
         seed=seed,
         threads=search.threads,
         stationary=stationary,
@@ -128,6 +128,17 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
         text = f"no series changes before its cutoff: chosen by mean_absolute_error, not {task_settings.metric}"
         notes.append(Guardrail("Metric", "alerted", text))
     return Plan(task, tuple(notes))
+
+
+def _look_back_note(panel: Panel, features: FeatureSettings, season: int) -> list[Guardrail]:
+    """What "auto" finds on the rows before the oldest cutoff; every cutoff looks anew."""
+    if "auto" not in {features.lags, features.windows}:
+        return []
+    lag, window = look_back(panel, season)
+    found = [f"lags up to {lag}"] if features.lags == "auto" and lag else []
+    found += [f"a window of {window}"] if features.windows == "auto" and window > 1 else []
+    text = " and ".join(found) or "partial autocorrelation speaks for no look-back features"
+    return [Guardrail("Look-back features", "done", text)]
 
 
 def _memory_note(panel: Panel, horizon: int) -> Guardrail:
@@ -331,6 +342,8 @@ def settings_from_json(raw: dict[str, Any]) -> Settings:
             features=FeatureSettings(**_tuples(raw["features"])),
             search=SearchSettings(**_tuples(search)),
             quantiles=tuple(raw["quantiles"]),
+            integer=raw["integer"],
+            non_negative=raw["non_negative"],
         )
     except TypeError as error:
         raise AutoMLError(f"the run was written by another version of forecastle: {error}.") from error

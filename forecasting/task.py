@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,8 @@ class TaskSettings:
     Parameters
     ----------
     horizon, season : in steps. levels : quantile levels kept for every forecast. metric : the one pruned by.
-    country : for holidays. holiday_window : days. seed, threads : of each fit. stationary : by vote of the series.
+    country : for holidays. features : settings of learners that have them (see `FeatureSettings.for_learners`).
+    seed, threads : of each fit. stationary : by vote of the series.
     integer, non_negative : see `forecasting.config.Settings`.
     """
 
@@ -53,9 +54,7 @@ class TaskSettings:
     levels: tuple[float, ...]
     metric: str
     country: str | None = None
-    holiday_window: int = 3
-    lags: str = "auto"
-    windows: str = "auto"
+    features: Mapping[str, JsonScalar] = field(default_factory=dict)
     seed: int = 0
     threads: int = 1
     stationary: bool = True
@@ -131,12 +130,10 @@ class ForecastTask:
         return self._windows
 
     def build(self, learner: str, params: Mapping[str, JsonScalar]) -> Learner:
-        """Make an unfitted learner; the run's lags, windows and holiday window apply where it knows them."""
+        """Make an unfitted learner; the run's feature settings apply where it knows them."""
         cls = LEARNERS.load(learner)
         known = getattr(cls, "__dataclass_fields__", {})
-        s = self.settings
-        defaults = {"lags": s.lags, "windows": s.windows, "holiday_window": s.holiday_window}
-        return cls(**{k: v for k, v in defaults.items() if k in known} | dict(params))
+        return cls(**{k: v for k, v in self.settings.features.items() if k in known} | dict(params))
 
     def context(self, deadline: Deadline) -> FitContext:
         """What a fit is told."""

@@ -66,8 +66,9 @@ class JobForecasting:
     time_series_id_column_names: str | list[str] | None = None
     forecast_horizon: int = 1
     frequency: str | None = None
-    target_lags: int | list[int] | Auto | None = "auto"
-    target_rolling_window_size: int | list[int] | Auto | None = "auto"
+    target_lags: int | list[int] | Literal["default", "auto"] | None = "default"
+    target_rolling_window_size: int | list[int] | Literal["default", "auto"] | None = "default"
+    target_rolling_window_statistics: str | list[str] = field(default_factory=lambda: ["mean", "min", "max", "std"])
     seasonality: int | Auto | None = "auto"
     country_or_region_for_holidays: str | None = None
     short_series_handling_config: Literal["auto", "pad", "drop"] | None = "auto"
@@ -217,6 +218,7 @@ class Job:
                 season="auto" if f.seasonality == _INFER else f.seasonality,
                 lags=_numbers(f.target_lags),
                 windows=_numbers(f.target_rolling_window_size),
+                window_statistics=_names(f.target_rolling_window_statistics),
                 holidays=f.country_or_region_for_holidays,
             ),
             search=SearchSettings(
@@ -570,7 +572,7 @@ def _names(value: str | list[str] | None) -> tuple[str, ...]:
 
 
 def _numbers(value: int | list[int] | str | None) -> Any:
-    """Lags or windows as our settings take them: "auto", None, or a tuple."""
+    """Lags or windows as our settings take them: a word, None, or a tuple."""
     if isinstance(value, list):
         return tuple(value)
     return (value,) if isinstance(value, int) else value

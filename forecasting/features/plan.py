@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from automl.errors import ConfigError
 from forecasting.features import calendar as cal
 from forecasting.features import history as hist
 from forecasting.features import holidays as hol
 from forecasting.features.history import Rows
 from forecasting.features.impute import TYPICAL, filled, typical
+from forecasting.features.orders import look_back
+from forecasting.features.scaling import log_shifts, scales, wants_log
+from forecasting.features.settings import PlanSettings, default_lags, default_windows, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,97 +26,7 @@ if TYPE_CHECKING:
     from forecasting.learners.base import FitContext
     from forecasting.panel import Block, Future, Panel
 
-MAX_ROWS = 200_000
-"""Training rows of a design matrix, at most."""
-
 _MAX_SERIES_CODES = 500
-_BASES = ("none", "last", "level", "seasonal")
-_TRANSFORMS = ("none", "log", "auto")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanSettings:
-    """What the design matrix holds. All lengths in time steps.
-
-    Parameters
-    ----------
-    strategy : "direct" (one row per target and horizon, lags counted from the origin, one model for every h) or
-        "recursive" (a one-step model fed with its own forecasts).
-    lags, windows : "auto", "" (none) or numbers joined by commas, such as "1,2,12".
-    transform : "none", "log" (of y plus the series' mean where it comes near zero; none where negative values occur)
-        or "auto" (log where swings grow with the level).
-    base : what is subtracted before learning: "none", "last", "level" (mean of the last season, or of as many steps
-        as are forecast where there is none) or "seasonal" (the latest known value of the same season).
-    series_code : whether the series itself is a (categorical) feature, for at most 500 series.
-    max_rows : cap on training rows; horizons and old rows are thinned evenly beyond it.
-    holiday_window : days around a holiday that still count, on daily data.
-    """
-
-    strategy: str = "direct"
-    lags: str = "auto"
-    windows: str = "auto"
-    transform: str = "auto"
-    base: str = "level"
-    series_code: bool = True
-    max_rows: int = MAX_ROWS
-    holiday_window: int = 3
-
-    def __post_init__(self) -> None:
-        for name, allowed in (
-            ("strategy", ("direct", "recursive")),
-            ("transform", _TRANSFORMS),
-            ("base", _BASES),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}.")
-        _numbers("lags", self.lags, 1)
-        _numbers("windows", self.windows, 2)
-
-
-def _numbers(name: str, text: str, least: int) -> tuple[int, ...]:
-    if text in {"auto", ""}:
-        return ()
-    try:
-        values = tuple(sorted({int(v) for v in str(text).split(",")}))
-    except ValueError:
-        raise ConfigError(f"{name} must be 'auto', '' or whole numbers joined by commas, got {text!r}.") from None
-    if values[0] < least:
-        raise ConfigError(f"{name} must be at least {least}, got {values[0]}: a smaller one would read the answer.")
-    return values
-
-
-def auto_lags(season: int, shortest: int) -> tuple[int, ...]:
-    """Lags worth having at a season length: the first few, then around one and two seasons.
-
-    Examples
-    --------
-    >>> auto_lags(12, 100), auto_lags(1, 20)
-    ((1, 2, 3, 4, 5, 6, 11, 12, 13, 24), (1, 2, 3, 4, 5, 6))
-    """
-    lags = set(range(1, 7))
-    if season > 1:
-        lags |= {season - 1, season, season + 1, 2 * season}
-    if season == 24:
-        lags |= {48, 72, 168}
-    if season == 7:
-        lags |= {21, 28}
-    return tuple(sorted(k for k in lags if 1 <= k <= max(1, shortest // 2)))
-
-
-def auto_windows(season: int, shortest: int) -> tuple[int, ...]:
-    """Window widths worth having at a season length.
-
-    Examples
-    --------
-    >>> auto_windows(12, 100), auto_windows(1, 9)
-    ((3, 12, 24), (3,))
-    """
-    widths = {3, season, 2 * season} if season > 1 else {3, 6, 12}
-    if season == 24:
-        widths |= {168}
-    if season == 7:
-        widths |= {28}
-    return tuple(sorted(w for w in widths if 2 <= w <= max(3, shortest // 2)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,19 +97,16 @@ class FeaturePlan:
     def fit(cls, panel: Panel, settings: PlanSettings, context: FitContext) -> Self:
         """Learn everything the matrix needs from the training panel alone."""
         season = context.season
-        shortest = int(np.median(panel.lengths))
-        explicit = _numbers("lags", settings.lags, 1)
-        widths = _numbers("windows", settings.windows, 2)
-        names = cal.calendar_names(panel.grid)
+        lags, windows = _look_back(panel, settings, season)
         plan = cls(
             settings=settings,
             season=season,
             horizon=context.horizon,
             country=context.country,
-            log=_wants_log(panel, settings.transform, season),
-            lags=explicit or (auto_lags(season, shortest) if settings.lags == "auto" else ()),
-            windows=widths or (auto_windows(season, shortest) if settings.windows == "auto" else ()),
-            calendar=names,
+            log=wants_log(panel, settings.transform, season),
+            lags=lags,
+            windows=windows,
+            calendar=cal.calendar_names(panel.grid),
             series_codes=panel.ids if settings.series_code and 1 < panel.n_series <= _MAX_SERIES_CODES else (),
             fills=_fills(panel.known, "median"),
             past_fills=_fills(panel.past, "ffill"),
@@ -248,7 +157,7 @@ class FeaturePlan:
             out.append(("series_code", "series"))
         out.append(("horizon_origin", "time"))
         out += [(f"lag{k}", "target") for k in self.lags]
-        out += [(f"{s}_window{w}", "target") for w in self.windows for s in ("mean", "min", "max", "std")]
+        out += [(f"{s}_window{w}", "target") for w in self.windows for s in self.settings.statistics]
         if self.season > 1:
             out += [(f"season_lag{k}", "target") for k in (1, 2, 3)]
             out.append(("season_lag_mean", "target"))
@@ -273,7 +182,7 @@ class FeaturePlan:
         horizon = future.horizon if future else 0
         sizes = panel.lengths + horizon
         indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        shift = _shifts(panel) if self.log else np.zeros(panel.n_series)
+        shift = log_shifts(panel) if self.log else np.zeros(panel.n_series)
         z_history = self._transform(panel.y, np.repeat(shift, panel.lengths))
         rows = np.arange(panel.n_rows) + np.repeat(indptr[:-1] - panel.indptr[:-1], panel.lengths)
         z = np.full(indptr[-1], np.nan)
@@ -383,8 +292,9 @@ class FeaturePlan:
     def _history(self, z: np.ndarray, rows: Rows, base: np.ndarray, scale: np.ndarray) -> list[np.ndarray]:
         columns = [(hist.lag(z, rows, k) - base) / scale for k in self.lags]
         for width in self.windows:
-            columns += [(hist.window(z, rows, width, s) - base) / scale for s in ("mean", "min", "max")]
-            columns.append(hist.window(z, rows, width, "std") / scale)
+            for s in self.settings.statistics:
+                shift = {"std": 0.0, "sum": width}.get(s, 1.0) * base
+                columns.append((hist.window(z, rows, width, s) - shift) / scale)
         if self.season > 1:
             seasonal = [(hist.same_season(z, rows, self.season, k) - base) / scale for k in (1, 2, 3)]
             stacked = np.stack(seasonal)
@@ -504,52 +414,19 @@ def _joined(panel: Panel, future: Future | None, indptr: np.ndarray, rows: np.nd
     return replace(panel.known, values=values, observed=observed)
 
 
-def _wants_log(panel: Panel, transform: str, season: int) -> bool:
-    if transform == "none":
-        return False
-    y = panel.y[panel.observed]
-    return bool(len(y)) and y.min() >= 0 and (transform == "log" or _multiplicative(panel, season))
-
-
-def _multiplicative(panel: Panel, season: int) -> bool:
-    """Whether changes grow with the level within series: median rank correlation of |change| and level over series."""
-    votes = []
-    for i in np.unique(np.linspace(0, panel.n_series - 1, min(panel.n_series, 100)).astype(int)):
-        y = panel.series(i)
-        width = max(season, 4)
-        blocks = len(y) // width
-        if blocks < 4:
-            continue
-        table = y[-blocks * width :].reshape(blocks, width)
-        level, spread = table.mean(axis=1), table.std(axis=1)
-        if np.ptp(level) <= 0:
-            continue
-        votes.append(np.corrcoef(level.argsort().argsort(), spread.argsort().argsort())[0, 1])
-    return bool(votes) and float(np.median(votes)) > 0.3
-
-
-def _shifts(panel: Panel) -> np.ndarray:
-    """What keeps the log of each series tame: 0, or its mean where it comes nearer to zero than a hundredth of that."""
-    first = panel.indptr[:-1]
-    mean = np.add.reduceat(np.maximum(panel.y, 0.0), first) / panel.lengths
-    low = np.minimum.reduceat(panel.y, first)
-    return np.where(low > 0.01 * mean, 0.0, np.where(mean > 0, mean, 1.0))
-
-
-def scales(z: np.ndarray, indptr: np.ndarray, season: int) -> tuple[np.ndarray, np.ndarray]:
-    """Per series: mean absolute seasonal change of z (1 where there is none), and its lowest and highest value."""
-    first, sizes = indptr[:-1], np.diff(indptr)
-    step = np.where(sizes > season, season, 1)
-    rows = np.arange(len(z))
-    back = rows - np.repeat(step, sizes)
-    inside = back >= np.repeat(first, sizes)
-    jump = np.where(inside, np.abs(z - z[np.maximum(back, 0)]), 0.0)
-    change = np.add.reduceat(jump, first) / np.maximum(sizes - step, 1)
-    centre = np.repeat(np.add.reduceat(z, first) / sizes, sizes)
-    spread = np.sqrt(np.add.reduceat(np.square(z - centre), first) / sizes)
-    bounds = np.stack([np.minimum.reduceat(z, first), np.maximum.reduceat(z, first)], axis=1)
-    typical = np.maximum(np.maximum(change, 0.1 * spread), 1e-9 * np.abs(bounds).max(axis=1))
-    return np.where(typical > 0, typical, 1.0), bounds
+def _look_back(panel: Panel, settings: PlanSettings, season: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Lags and window widths, as asked for or found."""
+    lags, windows = numbers("lags", settings.lags, 1), numbers("windows", settings.windows, 2)
+    typical_length = int(np.median(panel.lengths))
+    if settings.lags == "default":
+        lags = default_lags(season, typical_length)
+    if settings.windows == "default":
+        windows = default_windows(season, typical_length)
+    if "auto" in {settings.lags, settings.windows}:
+        lag, width = look_back(panel, season)
+        lags = tuple(range(1, lag + 1)) if settings.lags == "auto" else lags
+        windows = ((width,) if width > 1 else ()) if settings.windows == "auto" else windows
+    return lags, windows
 
 
 def _worth_learning(panel: Panel, season: int) -> np.ndarray:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from automl.errors import LearnerError, MissingPackageError
-from forecasting.features.plan import FeaturePlan, PlanSettings, direct_forecast, scales
+from forecasting.features.plan import FeaturePlan, direct_forecast
+from forecasting.features.scaling import scales
+from forecasting.features.settings import PlanSettings
 from forecasting.learners.base import FitContext, NewHistory, Unseen, gaussian_channels
 from forecasting.panel import Forecast
 
@@ -28,14 +30,15 @@ class Pooled(ABC):
 
     Parameters
     ----------
-    strategy, lags, windows, transform, base, series_code, max_rows, holiday_window : see PlanSettings.
+    strategy .. holiday_window : see PlanSettings.
     weighting : "equal" (every series counts alike on its own scale) or "volume" (rows count by the series' scale,
         for metrics that add up units).
     """
 
     strategy: str = "direct"
-    lags: str = "auto"
-    windows: str = "auto"
+    lags: str = "default"
+    windows: str = "default"
+    window_statistics: str = "mean,min,max,std"
     transform: str = "auto"
     base: str = "level"
     series_code: bool = True

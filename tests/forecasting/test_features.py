@@ -12,7 +12,8 @@ from forecasting.features import history as hist
 from forecasting.features.calendar import CALENDAR_NAMES, calendar, calendar_names
 from forecasting.features.history import Rows
 from forecasting.features.holidays import holiday_features, holiday_names
-from forecasting.features.plan import FeaturePlan, PlanSettings, auto_lags, direct_forecast
+from forecasting.features.plan import FeaturePlan, direct_forecast
+from forecasting.features.settings import PlanSettings, default_lags
 from forecasting.learners.base import FitContext
 from forecasting.panel import Future, Panel
 from forecasting.timegrid import TimeGrid
@@ -308,4 +309,4 @@ def test_bad_plan_settings_name_the_setting():
         PlanSettings(windows="1")
     with pytest.raises(ConfigError, match="strategy must be one of direct, recursive"):
         PlanSettings(strategy="both")
-    assert auto_lags(7, 1000)[-1] == 28
+    assert default_lags(7, 1000)[-1] == 28

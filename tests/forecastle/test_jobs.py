@@ -43,6 +43,7 @@ forecasting:
   frequency: W-THU
   target_lags: [1, 2, 52]
   target_rolling_window_size: 4
+  target_rolling_window_statistics: [mean, sum]
   seasonality: 52
   country_or_region_for_holidays: US
   short_series_handling_config: drop
@@ -78,6 +79,7 @@ def test_every_key_finds_its_setting(full, tmp_path):
     assert (data.covariates.known, data.covariates.past) == (("Price", "Advert"), ("logQuantity",))
     assert (data.freq, data.aggregate, data.short_series, data.weight) == ("W-THU", "sum", "drop", "Income")
     assert (features.season, features.lags, features.windows, features.holidays) == (52, (1, 2, 52), (4,), "US")
+    assert features.window_statistics == ("mean", "sum")
     assert (search.n_windows, search.window_step, search.workers, search.threads) == (3, 4, 2, 1)
     assert search.metric == "normalized_root_mean_squared_error"
     assert (search.allowed, search.blocked) == (("LightGBM", "Naive", "ElasticNet"), ("Naive",))
@@ -245,7 +247,7 @@ def test_default_columns_are_not_taken_for_covariates():
         ({"forecasting": {"forecast_horizon": "auto"}}, r"forecasting\.forecast_horizon: expected a whole number"),
         (
             {"forecasting": {"target_lags": [1, "x"]}},
-            r"target_lags: expected .*a list of whole numbers, 'auto' or null",
+            r"target_lags: expected .*a list of whole numbers, 'default' or 'auto' or null",
         ),
         ({"forecasting": {"use_stl": "season"}}, r"forecasting\.use_stl is not supported"),
         (
