@@ -140,6 +140,9 @@ class FeatureSettings:
     lags, windows : used by the pooled regressors. "default" (a set for the season, the more accurate choice), "auto"
         (by partial autocorrelation, see `forecasting.features.orders`), None (none), a number or numbers.
     window_statistics : one or several of mean, min, max, std, sum.
+    feature_lags : lags of numeric covariates: None, "auto" (where Granger's test has p < 0.05), a number or numbers.
+        Counted from the forecast row for known covariates, from the origin for past ones; only where lags are on.
+    use_stl : None, "season" or "season_trend": what STL makes of the rows before the origin, as features.
     holidays : ISO 3166 country code, None = no holidays. holiday_window : days around a holiday that count.
     """
 
@@ -147,6 +150,8 @@ class FeatureSettings:
     lags: int | str | Sequence[int] | None = "default"
     windows: int | str | Sequence[int] | None = "default"
     window_statistics: str | Sequence[str] = ("mean", "min", "max", "std")
+    feature_lags: int | str | Sequence[int] | None = None
+    use_stl: str | None = None
     holidays: str | None = None
     holiday_window: int = 3
 
@@ -162,6 +167,8 @@ class FeatureSettings:
         for name, least in (("lags", 1), ("windows", 2)):
             value = getattr(self, name)
             _check_orders(name, value, least, ("default", "auto"))
+        _check_orders("feature_lags", self.feature_lags, 1, ("auto",))
+        _one_of("use_stl", self.use_stl, (None, "season", "season_trend"))
         if isinstance(self.window_statistics, str):
             object.__setattr__(self, "window_statistics", (self.window_statistics,))
         for name in self.window_statistics:
@@ -173,6 +180,8 @@ class FeatureSettings:
             "lags": _text(self.lags),
             "windows": _text(self.windows),
             "window_statistics": _text(self.window_statistics),
+            "feature_lags": _text(self.feature_lags),
+            "stl": self.use_stl or "",
             "holiday_window": self.holiday_window,
         }
 

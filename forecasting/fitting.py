@@ -101,6 +101,8 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     text += "" if stationary else "; where there is no season, regressors start from differences to the last value"
     notes.append(Guardrail("Non-stationarity", "passed" if stationary else "done", text))
     notes += _look_back_note(earliest, features, season)
+    if features.use_stl:
+        notes.append(_stl_note(earliest, season))
     notes.append(_memory_note(panel, horizon))
     levels = tuple(sorted({*DEFAULT_LEVELS, *settings.quantiles}))
     task_settings = TaskSettings(
@@ -139,6 +141,16 @@ def _look_back_note(panel: Panel, features: FeatureSettings, season: int) -> lis
     found += [f"a window of {window}"] if features.windows == "auto" and window > 1 else []
     text = " and ".join(found) or "partial autocorrelation speaks for no look-back features"
     return [Guardrail("Look-back features", "done", text)]
+
+
+def _stl_note(panel: Panel, season: int) -> Guardrail:
+    short = int((panel.lengths < 2 * season).sum())
+    if season == 1:
+        return Guardrail("STL features", "alerted", "there is no season, so use_stl adds nothing")
+    if not short:
+        return Guardrail("STL features", "passed", f"every series shows two seasons of {season} steps")
+    text = f"{short} of {panel.n_series} series show fewer than two seasons of {season} steps before the oldest cutoff"
+    return Guardrail("STL features", "done", text + "; their STL features are 0 until they do")
 
 
 def _memory_note(panel: Panel, horizon: int) -> Guardrail:

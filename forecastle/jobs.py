@@ -69,6 +69,8 @@ class JobForecasting:
     target_lags: int | list[int] | Literal["default", "auto"] | None = "default"
     target_rolling_window_size: int | list[int] | Literal["default", "auto"] | None = "default"
     target_rolling_window_statistics: str | list[str] = field(default_factory=lambda: ["mean", "min", "max", "std"])
+    feature_lags: int | list[int] | Auto | None = None
+    use_stl: Literal["season", "season_trend"] | None = None
     seasonality: int | Auto | None = "auto"
     country_or_region_for_holidays: str | None = None
     short_series_handling_config: Literal["auto", "pad", "drop"] | None = "auto"
@@ -219,6 +221,8 @@ class Job:
                 lags=_numbers(f.target_lags),
                 windows=_numbers(f.target_rolling_window_size),
                 window_statistics=_names(f.target_rolling_window_statistics),
+                feature_lags=_numbers(f.feature_lags),
+                use_stl=f.use_stl,
                 holidays=f.country_or_region_for_holidays,
             ),
             search=SearchSettings(
@@ -421,8 +425,6 @@ _ABSENT: dict[str, dict[str, str]] = {
     },
     "limits": {"max_nodes": _LATER, "mem_in_mb": _LATER},
     "forecasting": {
-        "feature_lags": _LATER,
-        "use_stl": _LATER,
         "group_column_names": _LATER,
         "hierarchy_column_names": _LATER,
         "hierarchy_training_level": _LATER,

@@ -91,6 +91,7 @@ def look_back(panel: Panel, season: int) -> tuple[int, int]:
     Examples
     --------
     >>> from forecasting.timegrid import TimeGrid
+    >>> from forecasting.panel import Panel
     >>> rng, y = np.random.default_rng(0), np.zeros(500)
     >>> for t in range(1, 500):
     ...     y[t] = 0.8 * y[t - 1] + rng.standard_normal()

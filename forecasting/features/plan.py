@@ -14,6 +14,8 @@ import numpy as np
 from forecasting.features import calendar as cal
 from forecasting.features import history as hist
 from forecasting.features import holidays as hol
+from forecasting.features.decompose import Parts, decompose
+from forecasting.features.granger import lags_that_help
 from forecasting.features.history import Rows
 from forecasting.features.impute import TYPICAL, filled, typical
 from forecasting.features.orders import look_back
@@ -41,6 +43,7 @@ class Scaled:
     shift : shape [n], what is added before the log: 0, or the mean of a series that comes near zero.
     bounds : shape [n, 2], lowest and highest z of the history.
     fixed : shape [rows, k] float32, features that do not depend on the target.
+    weight : shape [rows], 0 where nothing is to be learned. parts : STL decompositions of z, where asked for.
     """
 
     z: np.ndarray
@@ -51,6 +54,7 @@ class Scaled:
     bounds: np.ndarray
     fixed: np.ndarray
     weight: np.ndarray
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ class FeaturePlan:
     past_fills: tuple[tuple[str, float], ...]
     columns: tuple[tuple[str, str], ...] = field(default=())
     id_groups: tuple[int, ...] = field(default=())
+    feature_lags: tuple[tuple[str, tuple[int, ...]], ...] = field(default=())
 
     @classmethod
     def fit(cls, panel: Panel, settings: PlanSettings, context: FitContext) -> Self:
@@ -112,7 +117,25 @@ class FeaturePlan:
             past_fills=_fills(panel.past, "ffill"),
             id_groups=_id_groups(panel),
         )
-        return replace(plan, columns=tuple(plan._columns(panel)))
+        plan = plan._with_feature_lags(panel)
+        return replace(plan, columns=tuple(plan.columns_for(panel)))
+
+    def _with_feature_lags(self, panel: Panel) -> Self:
+        """Settle the lags of numeric covariates: those asked for, or the target's where they help."""
+        asked = self.settings.feature_lags
+        if not asked or not self.lags:
+            return self
+        columns: dict[str, np.ndarray] = {}
+        for k, name in enumerate(panel.known.names):
+            if panel.known.categories(name) is None:
+                columns[name] = self._without_gaps(panel.known, panel, panel.indptr, k)[0]
+        past = self.past_block(panel)
+        for k, name in enumerate(panel.past.names):
+            if past is not None and past.categories(name) is None:
+                columns[name] = past.values[:, k]
+        given = numbers("feature_lags", asked, 1)
+        found = [(n, given or lags_that_help(panel, x, self.season, self.lags)) for n, x in columns.items()]
+        return replace(self, feature_lags=tuple((name, lags) for name, lags in found if lags))
 
     # -- names ------------------------------------------------------------------------------------------------------
 
@@ -136,7 +159,8 @@ class FeaturePlan:
         """Rows of history one forecast reads at most."""
         return max((*self.lags, *self.windows, 3 * self.season + self.horizon, self._level_width)) + self.season + 1
 
-    def _columns(self, panel: Panel) -> list[tuple[str, str]]:
+    def columns_for(self, panel: Panel) -> list[tuple[str, str]]:
+        """Names of the matrix' columns in order, each with the raw column it comes from."""
         out = [(name, "time") for name in self.calendar]
         if panel.grid.is_integer and self.season > 1:
             out.append(("phase", "time"))
@@ -151,6 +175,7 @@ class FeaturePlan:
             else:
                 out += [(f"{name}{suffix}", name) for suffix in ("", "_relative", "_deviation", "_change")]
                 out += [(f"{name}_against_id{j + 1}", name) for j in self.id_groups]
+                out += [(f"{name}_lag{k}", name) for k in self._lags_of(name)]
                 out += [(f"{name}_WASNULL", name)] if name in panel.known.flagged else []
         out += [(f"{n}_code" if panel.static.categories(n) is not None else n, n) for n in panel.static.names]
         if self.series_codes:
@@ -162,10 +187,21 @@ class FeaturePlan:
             out += [(f"season_lag{k}", "target") for k in (1, 2, 3)]
             out.append(("season_lag_mean", "target"))
         out += [("base_level", "target"), ("log_scale", "target")]
+        if self._stl:
+            out.append(("stl_season", "target"))
+            out += [("stl_trend", "target")] if self._stl == "season_trend" else []
         for name in panel.past.names:
             flag = ("WASNULL",) if name in panel.past.flagged else ()
             out += [(f"{name}_{suffix}", name) for suffix in ("last", "mean", *flag)]
+            out += [(f"{name}_lag{k}", name) for k in self._lags_of(name) if k > 1]
         return out
+
+    def _lags_of(self, covariate: str) -> tuple[int, ...]:
+        return dict(self.feature_lags).get(covariate, ())
+
+    @property
+    def _stl(self) -> str:
+        return self.settings.stl if self.season > 1 else ""
 
     @property
     def _level_width(self) -> int:
@@ -192,7 +228,8 @@ class FeaturePlan:
         scale, bounds = scales(z_history, panel.indptr, self.season)
         steps = np.arange(indptr[-1]) + np.repeat(panel.start - indptr[:-1], sizes)
         fixed = self._fixed(panel, future, indptr, rows, steps)
-        return Scaled(z, indptr, panel.lengths, scale, shift, bounds, fixed, weight)
+        parts = decompose(z_history, panel.indptr, self.season, horizon) if self._stl else None
+        return Scaled(z, indptr, panel.lengths, scale, shift, bounds, fixed, weight, parts)
 
     def training_rows(self, scaled: Scaled, seed: int) -> tuple[Rows, np.ndarray]:
         """Rows to learn from: every target with every h in 1..horizon, thinned evenly to `max_rows`; series of each."""
@@ -228,6 +265,10 @@ class FeaturePlan:
         columns = self._history(scaled.z, rows, base, scale)
         level = hist.level(scaled.z, rows, self._level_width)
         columns += [(base if self.settings.base == "none" else level - scaled.bounds[series, 0]) / scale, np.log(scale)]
+        if scaled.parts is not None:
+            columns.append(scaled.parts.season_at(rows) / scale)
+            if self._stl == "season_trend":
+                columns.append(np.nan_to_num((scaled.parts.level_at(rows) - base) / scale))
         if past is not None and past.names:
             columns += self._past(past, scaled, rows, series)
         dynamic = np.stack(columns, axis=1).astype(np.float32)
@@ -249,7 +290,7 @@ class FeaturePlan:
         return replace(past, values=values)
 
     def _past(self, past: Block, scaled: Scaled, rows: Rows, series: np.ndarray) -> list[np.ndarray]:
-        """Last value and short mean of past covariates at the origin; history rows only, so positions are shifted."""
+        """Last value, short mean and lags of past covariates at the origin; history rows alone, so positions shift."""
         starts = np.concatenate([[0], np.cumsum(scaled.lengths)[:-1]])
         shift = (scaled.indptr[:-1] - starts)[series]
         last = (starts + scaled.lengths - 1)[series]  # past the horizon the origin moves on, these columns do not
@@ -261,6 +302,7 @@ class FeaturePlan:
             out += [hist.lag(column, here, 1), hist.level(column, here, max(2, min(self.season, 28)))]
             if past.names[k] in past.flagged:
                 out.append(hist.lag((~past.observed[:, k]).astype(float), here, 1))
+            out += [hist.lag(column, here, order) for order in self._lags_of(past.names[k]) if order > 1]
         return out
 
     def bounded(self, z: np.ndarray, series: np.ndarray, scaled: Scaled) -> np.ndarray:
@@ -338,10 +380,7 @@ class FeaturePlan:
             if known.categories(name) is not None:
                 columns.append(x)
                 continue
-            way, other = self.fills[k]
-            history = panel.known.values[:, k], panel.known.observed[:, k]
-            usual = typical(*history, panel.series_of_rows(), panel.n_series, _middle(way), other)
-            x = filled(x, known.observed[:, k], indptr, way, usual)
+            x, usual = self._without_gaps(known, panel, indptr, k)
             positive = usual.min() > 0 and np.nanmin(x) > 0
             relative = np.log(x / usual[series]) if positive else x - usual[series]
             change = np.where(np.arange(len(x)) > begin, x - np.concatenate([x[:1], x[:-1]]), 0.0)
@@ -349,9 +388,17 @@ class FeaturePlan:
             for j in self.id_groups:
                 group = _codes([key[j] for key in panel.ids])[series]
                 columns.append(relative - _mean_by_step(relative, steps + (steps.max() + 1) * group))
+            columns += [hist.gather(x, np.arange(len(x)) - order, begin) for order in self._lags_of(name)]
             if name in known.flagged:
                 columns.append((~known.observed[:, k]).astype(float))
         return np.stack(columns, axis=1).astype(np.float32) if columns else np.empty((len(series), 0), np.float32)
+
+    def _without_gaps(self, known: Block, panel: Panel, indptr: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Values of known covariate k [rows of indptr] with its gaps filled, and what is usual in each series [n]."""
+        way, other = self.fills[k]
+        history = panel.known.values[:, k], panel.known.observed[:, k]
+        usual = typical(*history, panel.series_of_rows(), panel.n_series, _middle(way), other)
+        return filled(known.values[:, k], known.observed[:, k], indptr, way, usual), usual
 
     # -- state --------------------------------------------------------------------------------------------------------
 
@@ -370,6 +417,7 @@ class FeaturePlan:
         values["columns"] = tuple((name, source) for name, source in raw["columns"])
         for name in ("fills", "past_fills"):
             values[name] = tuple((way, other) for way, other in raw[name])
+        values["feature_lags"] = tuple((name, tuple(lags)) for name, lags in raw["feature_lags"])
         for name in ("lags", "windows", "calendar", "id_groups"):
             values[name] = tuple(raw[name])
         return cls(**values)

@@ -28,6 +28,9 @@ class PlanSettings:
     lags, windows : "default" (a set for the season), "auto" (by partial autocorrelation, see `features.orders`), ""
         (none) or numbers joined by commas, such as "1,2,12".
     window_statistics : some of mean, min, max, std, sum, joined by commas.
+    feature_lags : lags of numeric known covariates (counted from the target row) and of past ones (counted from the
+        origin): "" (none), "auto" (those of the target, by Granger's test) or numbers. Only where the target has lags.
+    stl : "", "season" or "season_trend": parts of an STL decomposition known at the origin, where there is a season.
     transform : "none", "log" (of y plus the series' mean where it comes near zero; none where negative values occur)
         or "auto" (log where swings grow with the level).
     base : what is subtracted before learning: "none", "last", "level" (mean of the last season, or of as many steps
@@ -41,6 +44,8 @@ class PlanSettings:
     lags: str = "default"
     windows: str = "default"
     window_statistics: str = "mean,min,max,std"
+    feature_lags: str = ""
+    stl: str = ""
     transform: str = "auto"
     base: str = "level"
     series_code: bool = True
@@ -52,11 +57,15 @@ class PlanSettings:
             ("strategy", ("direct", "recursive")),
             ("transform", _TRANSFORMS),
             ("base", _BASES),
+            ("stl", STL_PARTS),
         ):
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}.")
         numbers("lags", self.lags, 1)
         numbers("windows", self.windows, 2)
+        if self.feature_lags == "default":
+            raise ConfigError("feature_lags must be 'auto', '' or whole numbers joined by commas, got 'default'.")
+        numbers("feature_lags", self.feature_lags, 1)
         unknown = sorted(set(self.statistics) - set(STATISTICS))
         if unknown:
             raise ConfigError(f"window_statistics must be some of {', '.join(STATISTICS)}, got {', '.join(unknown)}.")

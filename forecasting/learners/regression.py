@@ -39,6 +39,8 @@ class Pooled(ABC):
     lags: str = "default"
     windows: str = "default"
     window_statistics: str = "mean,min,max,std"
+    feature_lags: str = ""
+    stl: str = ""
     transform: str = "auto"
     base: str = "level"
     series_code: bool = True

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 from forecasting.features import history as hist
 from forecasting.features.calendar import CALENDAR_NAMES, calendar, calendar_names
+from forecasting.features.decompose import decompose
 from forecasting.features.history import Rows
 from forecasting.features.holidays import holiday_features, holiday_names
 from forecasting.features.plan import FeaturePlan, direct_forecast
@@ -138,15 +139,22 @@ def test_history_features_equal_their_slow_twins(sizes, width, seed):
     np.testing.assert_array_equal(hist.same_season(y, rows, width, 1), seasonal)
 
 
-PLANS = [
-    PlanSettings(strategy=s, base=b, transform=t)
-    for s in ("direct", "recursive")
-    for b in ("none", "last", "level", "seasonal")
-    for t in ("none", "log")
-]
+PLANS = (
+    [
+        PlanSettings(strategy=s, base=b, transform=t)
+        for s in ("direct", "recursive")
+        for b in ("none", "last", "level", "seasonal")
+        for t in ("none", "log")
+    ]
+    + [
+        PlanSettings(strategy=s, base=b, lags="auto", windows="auto", feature_lags="1,3", stl="season_trend")
+        for s, b in (("direct", "seasonal"), ("recursive", "level"))
+    ]
+    + [PlanSettings(feature_lags="auto", stl="season", window_statistics="sum,std")]
+)
 
 
-@pytest.mark.parametrize("plan_settings", PLANS, ids=lambda p: f"{p.strategy}-{p.base}-{p.transform}")
+@pytest.mark.parametrize("plan_settings", PLANS, ids=lambda p: f"{p.strategy}-{p.base}-{p.transform}-{p.stl}")
 @given(seed=st.integers(0, 1000), shock=st.sampled_from([1.0, -3.0, 1e6]))
 @settings(max_examples=5, deadline=None)
 def test_rows_never_read_past_their_origin(plan_settings, seed, shock):
@@ -168,7 +176,9 @@ def test_rows_never_read_past_their_origin(plan_settings, seed, shock):
     past_values = panel.past.values.copy()
     past_values[after] += shock
     before = plan.design(scaled, kept, series[early], panel.past)
-    shocked = plan.design(replace(scaled, z=z), kept, series[early], replace(panel.past, values=past_values))
+    parts = decompose(z, scaled.indptr, 12) if scaled.parts else None
+    wild = replace(scaled, z=z, parts=parts)
+    shocked = plan.design(wild, kept, series[early], replace(panel.past, values=past_values))
     assert early.any()
     assert before.x.tobytes() == shocked.x.tobytes()
     assert before.base.tobytes() == shocked.base.tobytes()
@@ -183,7 +193,8 @@ def test_plan_is_fitted_on_the_training_part_only():
         known=panel.known, past=panel.past, static=panel.static,
     )  # fmt: skip
     cut = panel.lengths - 8
-    plans = [FeaturePlan.fit(p.head(cut), PlanSettings(), context) for p in (panel, wild)]
+    chosen = PlanSettings(lags="auto", windows="auto", feature_lags="auto", stl="season_trend")
+    plans = [FeaturePlan.fit(p.head(cut), chosen, context) for p in (panel, wild)]
     assert plans[0] == plans[1]
     scales = [plan.scale(p.head(cut)) for plan, p in zip(plans, (panel, wild), strict=True)]
     assert scales[0].scale.tobytes() == scales[1].scale.tobytes()
@@ -293,7 +304,8 @@ def test_plan_round_trips_through_json():
     import json
 
     panel = small_panel()
-    plan = FeaturePlan.fit(panel, PlanSettings(), FitContext(horizon=HORIZON, season=12, country="US"))
+    chosen = PlanSettings(feature_lags="1,2", stl="season_trend")
+    plan = FeaturePlan.fit(panel, chosen, FitContext(horizon=HORIZON, season=12, country="US"))
     assert FeaturePlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
     scaled = plan.scale(panel, future_of(panel, HORIZON))
     rows, series = plan.future_rows(scaled, HORIZON)

@@ -44,6 +44,8 @@ forecasting:
   target_lags: [1, 2, 52]
   target_rolling_window_size: 4
   target_rolling_window_statistics: [mean, sum]
+  feature_lags: [1, 2]
+  use_stl: season_trend
   seasonality: 52
   country_or_region_for_holidays: US
   short_series_handling_config: drop
@@ -80,6 +82,7 @@ def test_every_key_finds_its_setting(full, tmp_path):
     assert (data.freq, data.aggregate, data.short_series, data.weight) == ("W-THU", "sum", "drop", "Income")
     assert (features.season, features.lags, features.windows, features.holidays) == (52, (1, 2, 52), (4,), "US")
     assert features.window_statistics == ("mean", "sum")
+    assert (features.feature_lags, features.use_stl) == ((1, 2), "season_trend")
     assert (search.n_windows, search.window_step, search.workers, search.threads) == (3, 4, 2, 1)
     assert search.metric == "normalized_root_mean_squared_error"
     assert (search.allowed, search.blocked) == (("LightGBM", "Naive", "ElasticNet"), ("Naive",))
@@ -249,7 +252,6 @@ def test_default_columns_are_not_taken_for_covariates():
             {"forecasting": {"target_lags": [1, "x"]}},
             r"target_lags: expected .*a list of whole numbers, 'default' or 'auto' or null",
         ),
-        ({"forecasting": {"use_stl": "season"}}, r"forecasting\.use_stl is not supported"),
         (
             {"forecasting": {"short_series_handling_config": "padd"}},
             r"short_series_handling_config: expected 'auto' or 'pad' or 'drop' or null, got the text 'padd'",
@@ -268,7 +270,10 @@ def test_default_columns_are_not_taken_for_covariates():
             r"training\.enable_onnx_compatible_models is not supported",
         ),
         ({"training": {"training_mode": "distributed"}}, r"training\.training_mode is not supported"),
-        ({"forecasting": {"feature_lags": "auto"}}, r"forecasting\.feature_lags is not supported"),
+        (
+            {"forecasting": {"use_stl": "trend"}},
+            r"use_stl: expected 'season' or 'season_trend' or null, got the text 'trend'",
+        ),
         ({"forecasting": {"hierarchy_column_names": ["a"]}}, r"hierarchy_column_names is not supported"),
         ({"data": {"validation_data_size": 0.2}}, r"data\.validation_data_size is not supported"),
         (["a", "b"], r"a job is a mapping"),
