@@ -13,6 +13,7 @@ from forecasting.timegrid import normalise_freq
 
 AGGREGATIONS = ("sum", "mean", "min", "max")
 KINDS = ("number", "category", "date")
+_SIDES, _MOST_DAYS = 2, 30
 _FILLS = ("median", "mean", "most_frequent", "constant", "ffill")
 
 
@@ -143,7 +144,10 @@ class FeatureSettings:
     feature_lags : lags of numeric covariates: None, "auto" (where Granger's test has p < 0.05), a number or numbers.
         Counted from the forecast row for known covariates, from the origin for past ones; only where lags are on.
     use_stl : None, "season" or "season_trend": what STL makes of the rows before the origin, as features.
-    holidays : ISO 3166 country code, None = no holidays. holiday_window : days around a holiday that count.
+    further_seasons : whether longer seasons that show beside the first one (the week of hourly data) give features.
+    holidays : ISO 3166 country code, alone or with a subdivision ("US-CA"); None = no holidays.
+    holiday_subdivision : the subdivision, where `holidays` does not say it.
+    holiday_window : days around a public holiday that count, on daily and finer data: a number or (before, after).
     """
 
     season: int | str | None = "auto"
@@ -152,8 +156,10 @@ class FeatureSettings:
     window_statistics: str | Sequence[str] = ("mean", "min", "max", "std")
     feature_lags: int | str | Sequence[int] | None = None
     use_stl: str | None = None
+    further_seasons: bool = False
     holidays: str | None = None
-    holiday_window: int = 3
+    holiday_subdivision: str | None = None
+    holiday_window: int | tuple[int, int] = 3
 
     def __post_init__(self) -> None:
         if (
@@ -162,8 +168,15 @@ class FeatureSettings:
             and not (isinstance(self.season, int) and self.season >= 1)
         ):
             raise ConfigError(f"season must be 'auto' or a whole number of steps >= 1, got {self.season!r}.")
-        if not 0 <= self.holiday_window <= 30:
-            raise ConfigError(f"holiday_window must be 0..30 days, got {self.holiday_window!r}.")
+        if len(self.window_days) != _SIDES or not all(0 <= days <= _MOST_DAYS for days in self.window_days):
+            raise ConfigError(
+                f"holiday_window must be 0..{_MOST_DAYS} days or two such numbers, got {self.holiday_window!r}."
+            )
+        if self.holiday_subdivision and (not self.holidays or "-" in self.holidays):
+            raise ConfigError(
+                f"holiday_subdivision {self.holiday_subdivision!r} needs holidays to be a country code without one, "
+                f"got {self.holidays!r}."
+            )
         for name, least in (("lags", 1), ("windows", 2)):
             value = getattr(self, name)
             _check_orders(name, value, least, ("default", "auto"))
@@ -174,6 +187,17 @@ class FeatureSettings:
         for name in self.window_statistics:
             _one_of("window_statistics", name, STATISTICS)
 
+    @property
+    def window_days(self) -> tuple[int, ...]:
+        """Days before and after a public holiday that count."""
+        window = self.holiday_window
+        return (window, window) if isinstance(window, int) else tuple(window)
+
+    @property
+    def country(self) -> str | None:
+        """Country and subdivision in one, as learners take it."""
+        return f"{self.holidays}-{self.holiday_subdivision}" if self.holiday_subdivision else self.holidays
+
     def for_learners(self) -> dict[str, str | int | float | bool]:
         """Return the settings under the names and in the form learners take, those of the same name applying."""
         return {
@@ -182,7 +206,9 @@ class FeatureSettings:
             "window_statistics": _text(self.window_statistics),
             "feature_lags": _text(self.feature_lags),
             "stl": self.use_stl or "",
-            "holiday_window": self.holiday_window,
+            "further_seasons": self.further_seasons,
+            "holidays_before": self.window_days[0],
+            "holidays_after": self.window_days[1],
         }
 
 

@@ -16,6 +16,7 @@ from automl.guardrails import Guardrail
 from automl.search import Search
 from forecasting import backtest
 from forecasting.assemble import STACKING, VOTING, Assembly, build_model, usable
+from forecasting.features.holidays import check_country
 from forecasting.features.orders import look_back
 from forecasting.features.settings import MAX_ROWS
 from forecasting.intervals import DEFAULT_LEVELS
@@ -110,7 +111,7 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
         season=season,
         levels=levels,
         metric=metric_name(settings),
-        country=features.holidays,
+        country=check_country(features.country) if features.country else None,
         features=features.for_learners(),
         seed=seed,
         threads=search.threads,

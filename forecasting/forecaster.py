@@ -87,10 +87,10 @@ class Forecaster:
         self.settings = _merge(settings or Settings(), freq, columns, (known, past, static), quantiles, time_limit)
         for name in (*(self.settings.search.allowed or ()), *self.settings.search.blocked):
             LEARNERS.resolve(name)
-        if self.settings.features.holidays:
+        if self.settings.features.country:
             from forecasting.features.holidays import check_country
 
-            check_country(self.settings.features.holidays)
+            check_country(self.settings.features.country)
         self.run: Run | None = None
         self._model: ForecastModel | None = None
         self._schema: door.Schema | None = None

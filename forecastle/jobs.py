@@ -72,7 +72,10 @@ class JobForecasting:
     feature_lags: int | list[int] | Auto | None = None
     use_stl: Literal["season", "season_trend"] | None = None
     seasonality: int | Auto | None = "auto"
+    use_further_seasons: bool = False
     country_or_region_for_holidays: str | None = None
+    holiday_subdivision: str | None = None
+    holiday_window: int | list[int] = 3
     short_series_handling_config: Literal["auto", "pad", "drop"] | None = "auto"
     target_aggregate_function: Literal["sum", "mean", "min", "max"] | None = None
     cv_step_size: int | Auto | None = "auto"
@@ -223,7 +226,10 @@ class Job:
                 window_statistics=_names(f.target_rolling_window_statistics),
                 feature_lags=_numbers(f.feature_lags),
                 use_stl=f.use_stl,
+                further_seasons=f.use_further_seasons,
                 holidays=f.country_or_region_for_holidays,
+                holiday_subdivision=f.holiday_subdivision,
+                holiday_window=_window(f.holiday_window),
             ),
             search=SearchSettings(
                 metric=self.primary_metric,
@@ -578,6 +584,11 @@ def _numbers(value: int | list[int] | str | None) -> Any:
     if isinstance(value, list):
         return tuple(value)
     return (value,) if isinstance(value, int) else value
+
+
+def _window(value: int | list[int]) -> Any:
+    """Days around holidays as our settings take them: a number, or days before and after."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _seconds(minutes: float | None) -> float | None:

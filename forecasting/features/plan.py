@@ -21,6 +21,7 @@ from forecasting.features.impute import TYPICAL, filled, typical
 from forecasting.features.orders import look_back
 from forecasting.features.scaling import log_shifts, scales, wants_log
 from forecasting.features.settings import PlanSettings, default_lags, default_windows, numbers
+from forecasting.season import further_seasons
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     from forecasting.learners.base import FitContext
     from forecasting.panel import Block, Future, Panel
 
+HOLIDAY_CODE = "holiday_name_code"
 _MAX_SERIES_CODES = 500
+_FURTHER_ORDER = 3
+"""Harmonics of a longer season, below those of the shorter one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,8 @@ class FeaturePlan:
     columns: tuple[tuple[str, str], ...] = field(default=())
     id_groups: tuple[int, ...] = field(default=())
     feature_lags: tuple[tuple[str, tuple[int, ...]], ...] = field(default=())
+    further: tuple[int, ...] = field(default=())
+    holiday_labels: tuple[str, ...] = field(default=())
 
     @classmethod
     def fit(cls, panel: Panel, settings: PlanSettings, context: FitContext) -> Self:
@@ -116,6 +122,8 @@ class FeaturePlan:
             fills=_fills(panel.known, "median"),
             past_fills=_fills(panel.past, "ffill"),
             id_groups=_id_groups(panel),
+            further=_further_seasons(panel, settings, season),
+            holiday_labels=_holiday_labels(panel, settings, context.country),
         )
         plan = plan._with_feature_lags(panel)
         return replace(plan, columns=tuple(plan.columns_for(panel)))
@@ -157,7 +165,8 @@ class FeaturePlan:
     @property
     def lookback(self) -> int:
         """Rows of history one forecast reads at most."""
-        return max((*self.lags, *self.windows, 3 * self.season + self.horizon, self._level_width)) + self.season + 1
+        seasons = 3 * max(self.season, *self._further_lagged, 1) + self.horizon
+        return max((*self.lags, *self.windows, seasons, self._level_width)) + self.season + 1
 
     def columns_for(self, panel: Panel) -> list[tuple[str, str]]:
         """Names of the matrix' columns in order, each with the raw column it comes from."""
@@ -167,8 +176,11 @@ class FeaturePlan:
         if self.season > 2:
             order = self._fourier_order
             out += [(f"{f}{k}", "time") for f in ("sin", "cos") for k in range(1, order + 1)]
+        for m in self.further:
+            out += [(f"{f}{k}_season{m}", "time") for f in ("sin", "cos") for k in range(1, _FURTHER_ORDER + 1)]
         if self.country:
-            out += [(n, "holidays") for n in hol.holiday_names(panel.grid, self.settings.holiday_window)]
+            out += [(n, "holidays") for n in hol.holiday_names(panel.grid, *self._holiday_window)]
+            out += [(HOLIDAY_CODE, "holidays")] if self.holiday_labels else []
         for name in panel.known.names:
             if panel.known.categories(name) is not None:
                 out.append((f"{name}_code", name))
@@ -186,6 +198,7 @@ class FeaturePlan:
         if self.season > 1:
             out += [(f"season_lag{k}", "target") for k in (1, 2, 3)]
             out.append(("season_lag_mean", "target"))
+        out += [(f"season{m}_lag{k}", "target") for m in self._further_lagged for k in (1, 2)]
         out += [("base_level", "target"), ("log_scale", "target")]
         if self._stl:
             out.append(("stl_season", "target"))
@@ -202,6 +215,11 @@ class FeaturePlan:
     @property
     def _stl(self) -> str:
         return self.settings.stl if self.season > 1 else ""
+
+    @property
+    def _further_lagged(self) -> tuple[int, ...]:
+        """Longer seasons of whole shorter ones: a value a year back stands on another day of the week."""
+        return tuple(m for m in self.further if m % self.season == 0)
 
     @property
     def _level_width(self) -> int:
@@ -344,6 +362,7 @@ class FeaturePlan:
             total = np.where(known, stacked, 0.0).sum(axis=0)
             count = known.sum(axis=0)
             columns += [*seasonal, np.where(count > 0, total / np.maximum(count, 1), np.nan)]
+        columns += [(hist.same_season(z, rows, m, k) - base) / scale for m in self._further_lagged for k in (1, 2)]
         return columns
 
     # -- features that do not depend on the target --------------------------------------------------------------------
@@ -356,8 +375,11 @@ class FeaturePlan:
             parts.append((steps % self.season).astype(np.float32)[:, None])
         if self.season > 2:
             parts.append(cal.fourier(steps % self.season, self.season, self._fourier_order))
+        parts += [cal.fourier(steps % m, m, _FURTHER_ORDER) for m in self.further]
         if self.country:
-            parts.append(hol.holiday_features(panel.grid, steps, self.country, self.settings.holiday_window))
+            parts.append(hol.holiday_features(panel.grid, steps, self.country, *self._holiday_window))
+            if self.holiday_labels:
+                parts.append(self._holiday_codes(panel, steps))
         known = _joined(panel, future, indptr, rows)
         parts.append(self._known(known, panel, indptr, steps))
         sizes = np.diff(indptr)
@@ -400,6 +422,17 @@ class FeaturePlan:
         usual = typical(*history, panel.series_of_rows(), panel.n_series, _middle(way), other)
         return filled(known.values[:, k], known.observed[:, k], indptr, way, usual), usual
 
+    def _holiday_codes(self, panel: Panel, steps: np.ndarray) -> np.ndarray:
+        """0 on ordinary days, else the number of the day's name; -1 = a name that training did not have."""
+        code = {name: i + 1 for i, name in enumerate(self.holiday_labels)} | {"": 0}
+        unique, where = np.unique(steps, return_inverse=True)
+        labels = hol.holiday_labels(panel.grid, unique, self.country or "", *self._holiday_window)
+        return np.array([code.get(label, -1) for label in labels], dtype=np.float32)[where][:, None]
+
+    @property
+    def _holiday_window(self) -> tuple[int, int]:
+        return self.settings.holidays_before, self.settings.holidays_after
+
     # -- state --------------------------------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
@@ -418,7 +451,7 @@ class FeaturePlan:
         for name in ("fills", "past_fills"):
             values[name] = tuple((way, other) for way, other in raw[name])
         values["feature_lags"] = tuple((name, tuple(lags)) for name, lags in raw["feature_lags"])
-        for name in ("lags", "windows", "calendar", "id_groups"):
+        for name in ("lags", "windows", "calendar", "id_groups", "further", "holiday_labels"):
             values[name] = tuple(raw[name])
         return cls(**values)
 
@@ -475,6 +508,19 @@ def _look_back(panel: Panel, settings: PlanSettings, season: int) -> tuple[tuple
         lags = tuple(range(1, lag + 1)) if settings.lags == "auto" else lags
         windows = ((width,) if width > 1 else ()) if settings.windows == "auto" else windows
     return lags, windows
+
+
+def _further_seasons(panel: Panel, settings: PlanSettings, season: int) -> tuple[int, ...]:
+    """Longer seasons that get features: with the base that repeats the shorter one, which is where they pay."""
+    return further_seasons(panel, season) if settings.further_seasons and settings.base == "seasonal" else ()
+
+
+def _holiday_labels(panel: Panel, settings: PlanSettings, country: str | None) -> tuple[str, ...]:
+    """Names of days that the panel's rows can teach."""
+    if not country or not panel.n_rows:
+        return ()
+    ends = int(panel.start.min()), int(panel.last.max())
+    return hol.learnable_labels(panel.grid, *ends, country, settings.holidays_before, settings.holidays_after)
 
 
 def _worth_learning(panel: Panel, season: int) -> np.ndarray:

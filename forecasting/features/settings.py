@@ -31,13 +31,15 @@ class PlanSettings:
     feature_lags : lags of numeric known covariates (counted from the target row) and of past ones (counted from the
         origin): "" (none), "auto" (those of the target, by Granger's test) or numbers. Only where the target has lags.
     stl : "", "season" or "season_trend": parts of an STL decomposition known at the origin, where there is a season.
+    further_seasons : whether longer seasons that show (see `season.further_seasons`) give features too where the base
+        is seasonal; rows that start from a level did not gain by them.
     transform : "none", "log" (of y plus the series' mean where it comes near zero; none where negative values occur)
         or "auto" (log where swings grow with the level).
     base : what is subtracted before learning: "none", "last", "level" (mean of the last season, or of as many steps
         as are forecast where there is none) or "seasonal" (the latest known value of the same season).
     series_code : whether the series itself is a (categorical) feature, for at most 500 series.
     max_rows : cap on training rows; horizons and old rows are thinned evenly beyond it.
-    holiday_window : days around a holiday that still count, on daily data.
+    holidays_before, holidays_after : days around a public holiday that still count, on daily and finer data.
     """
 
     strategy: str = "direct"
@@ -46,11 +48,13 @@ class PlanSettings:
     window_statistics: str = "mean,min,max,std"
     feature_lags: str = ""
     stl: str = ""
+    further_seasons: bool = False
     transform: str = "auto"
     base: str = "level"
     series_code: bool = True
     max_rows: int = MAX_ROWS
-    holiday_window: int = 3
+    holidays_before: int = 3
+    holidays_after: int = 3
 
     def __post_init__(self) -> None:
         for name, allowed in (

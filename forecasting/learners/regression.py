@@ -30,7 +30,7 @@ class Pooled(ABC):
 
     Parameters
     ----------
-    strategy .. holiday_window : see PlanSettings.
+    strategy .. holidays_after : see PlanSettings.
     weighting : "equal" (every series counts alike on its own scale) or "volume" (rows count by the series' scale,
         for metrics that add up units).
     """
@@ -41,11 +41,13 @@ class Pooled(ABC):
     window_statistics: str = "mean,min,max,std"
     feature_lags: str = ""
     stl: str = ""
+    further_seasons: bool = False
     transform: str = "auto"
     base: str = "level"
     series_code: bool = True
     max_rows: int = 200_000
-    holiday_window: int = 3
+    holidays_before: int = 3
+    holidays_after: int = 3
     weighting: str = "equal"
 
     _plan: Any = field(default=None, init=False, repr=False, compare=False)

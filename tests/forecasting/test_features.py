@@ -88,24 +88,24 @@ def test_calendar_is_pruned_by_frequency(freq, absent, present):
 
 def test_holidays_daily_window():
     grid = TimeGrid("D", "2020-12-20")
-    values = holiday_features(grid, np.arange(10), "US", 3)
-    table = pd.DataFrame(values, columns=list(holiday_names(grid, 3)), index=grid.stamps(np.arange(10)))
+    values = holiday_features(grid, np.arange(10), "US", 3, 3)
+    table = pd.DataFrame(values, columns=list(holiday_names(grid, 3, 3)), index=grid.stamps(np.arange(10)))
     assert table.loc["2020-12-25", "holiday"] == 1
-    assert table.loc["2020-12-23"].tolist() == [0, 2, 4]
-    assert table.loc["2020-12-27"].tolist() == [0, 4, 2]
+    assert table.loc["2020-12-23"].tolist() == [0, 0, 2, 4]
+    assert table.loc["2020-12-27"].tolist() == [0, 0, 4, 2]
 
 
 def test_holidays_are_counted_on_weekly_data():
     grid = TimeGrid("W-THU", "2020-12-24")
-    ahead, back = holiday_features(grid, np.array([0, 1]), "US", 3).T
+    ahead, back = holiday_features(grid, np.array([0, 1]), "US", 3, 3).T
     assert ahead.tolist() == [1, 1]  # the 25th in the week from the 24th, New Year in the one from the 31st
     assert back.tolist() == [0, 1]
 
 
 def test_holidays_do_not_depend_on_which_steps_are_asked_together():
     grid = TimeGrid("D", "2019-01-01")
-    whole = holiday_features(grid, np.arange(900), "US", 3)
-    np.testing.assert_array_equal(whole[400:410], holiday_features(grid, np.arange(400, 410), "US", 3))
+    whole = holiday_features(grid, np.arange(900), "US", 3, 3)
+    np.testing.assert_array_equal(whole[400:410], holiday_features(grid, np.arange(400, 410), "US", 3, 3))
 
 
 def _naive_window(y, origin, begin, width, statistic):
@@ -322,3 +322,39 @@ def test_bad_plan_settings_name_the_setting():
     with pytest.raises(ConfigError, match="strategy must be one of direct, recursive"):
         PlanSettings(strategy="both")
     assert default_lags(7, 1000)[-1] == 28
+
+
+def _hourly(weekend, weeks=8, seed=0):
+    t = np.arange(24 * 7 * weeks)
+    noise = 0.1 * np.random.default_rng(seed).standard_normal(len(t))
+    return np.sin(2 * np.pi * t / 24) + weekend * (t // 24 % 7 > 4) + noise
+
+
+def test_the_week_of_hourly_data_is_found_and_given():
+    panel = Panel.from_arrays([_hourly(1.0), _hourly(1.5, seed=1)], TimeGrid("h", "2001-01-01"))
+    chosen = PlanSettings(base="seasonal", transform="none", further_seasons=True)
+    context = FitContext(horizon=30, season=24)
+    plan = FeaturePlan.fit(panel, chosen, context)
+    assert plan.further == (168,)
+    assert {"sin1_season168", "season168_lag1", "season168_lag2"} <= set(plan.feature_names)
+    assert FeaturePlan.from_json(plan.to_json()) == plan
+    scaled = plan.scale(panel, Future.bare(panel, 30))
+    rows, series = plan.future_rows(scaled, 30)
+    design = plan.design(scaled, rows, series)
+    at = plan.feature_names.index("season168_lag1")
+    week_before = design.x[:, at] * design.scale + design.base
+    want = [scaled.z[t - 168] for t in rows.target]
+    np.testing.assert_allclose(week_before, want, atol=1e-5)
+    flat = Panel.from_arrays([_hourly(0.0), _hourly(0.0, seed=1)], panel.grid)
+    assert FeaturePlan.fit(flat, chosen, context).further == ()
+    assert FeaturePlan.fit(panel, PlanSettings(base="seasonal"), context).further == ()
+
+
+def test_the_year_of_daily_data_gives_pairs_without_lags():
+    panel = Panel.from_arrays([np.random.default_rng(0).standard_normal(800)], TimeGrid("D", "2001-01-01"))
+    chosen = PlanSettings(base="seasonal", further_seasons=True)
+    plan = FeaturePlan.fit(panel, chosen, FitContext(horizon=7, season=7))
+    assert plan.further == (365,)
+    assert not [n for n in plan.feature_names if n.startswith("season365")]
+    short = FeaturePlan.fit(panel.head(np.array([700])), chosen, FitContext(horizon=7, season=7))
+    assert short.further == ()
