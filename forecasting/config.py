@@ -13,6 +13,7 @@ from forecasting.timegrid import normalise_freq
 
 AGGREGATIONS = ("sum", "mean", "min", "max")
 KINDS = ("number", "category", "date")
+TRANSFORMS = ("auto", "none", "log", "difference")
 _SIDES, _MOST_DAYS = 2, 30
 _FILLS = ("median", "mean", "most_frequent", "constant", "ffill")
 
@@ -148,6 +149,10 @@ class FeatureSettings:
     holidays : ISO 3166 country code, alone or with a subdivision ("US-CA"); None = no holidays.
     holiday_subdivision : the subdivision, where `holidays` does not say it.
     holiday_window : days around a public holiday that count, on daily and finer data: a number or (before, after).
+    target_transform : "auto" (log and differences as the data and the search decide), "none" (neither), "log" or
+        "difference" (from the last value), for the pooled regressors; the log also for the TCN.
+    memory_limit_mb : MB that the design matrices of all fits running at a time may take; rows are thinned to keep it.
+        None = half of the free memory.
     """
 
     season: int | str | None = "auto"
@@ -160,6 +165,8 @@ class FeatureSettings:
     holidays: str | None = None
     holiday_subdivision: str | None = None
     holiday_window: int | tuple[int, int] = 3
+    target_transform: str = "auto"
+    memory_limit_mb: float | None = None
 
     def __post_init__(self) -> None:
         if (
@@ -168,6 +175,9 @@ class FeatureSettings:
             and not (isinstance(self.season, int) and self.season >= 1)
         ):
             raise ConfigError(f"season must be 'auto' or a whole number of steps >= 1, got {self.season!r}.")
+        _one_of("target_transform", self.target_transform, TRANSFORMS)
+        if self.memory_limit_mb is not None and not self.memory_limit_mb > 0:
+            raise ConfigError(f"memory_limit_mb must be positive, got {self.memory_limit_mb!r}.")
         if len(self.window_days) != _SIDES or not all(0 <= days <= _MOST_DAYS for days in self.window_days):
             raise ConfigError(
                 f"holiday_window must be 0..{_MOST_DAYS} days or two such numbers, got {self.holiday_window!r}."

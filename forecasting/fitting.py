@@ -20,6 +20,7 @@ from forecasting.features.holidays import check_country
 from forecasting.features.orders import look_back
 from forecasting.features.settings import MAX_ROWS
 from forecasting.intervals import DEFAULT_LEVELS
+from forecasting.memory import free_mb, matrix_mb, rows_within
 from forecasting.metrics import SCALED, find_metric
 from forecasting.portfolio import candidates
 from forecasting.season import detect_season
@@ -104,7 +105,9 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     notes += _look_back_note(earliest, features, season)
     if features.use_stl:
         notes.append(_stl_note(earliest, season))
-    notes.append(_memory_note(panel, horizon))
+    _check_log(panel, features)
+    memory_mb, note = _memory(panel, horizon, features, search.workers or os.cpu_count() or 1)
+    notes.append(note)
     levels = tuple(sorted({*DEFAULT_LEVELS, *settings.quantiles}))
     task_settings = TaskSettings(
         horizon=horizon,
@@ -112,10 +115,11 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
         levels=levels,
         metric=metric_name(settings),
         country=check_country(features.country) if features.country else None,
-        features=features.for_learners(),
+        features={**features.for_learners(), "memory_mb": memory_mb},
         seed=seed,
         threads=search.threads,
         stationary=stationary,
+        transform=features.target_transform,
         integer=settings.integer,
         non_negative=settings.non_negative,
     )
@@ -154,16 +158,36 @@ def _stl_note(panel: Panel, season: int) -> Guardrail:
     return Guardrail("STL features", "done", text + "; their STL features are 0 until they do")
 
 
-def _memory_note(panel: Panel, horizon: int) -> Guardrail:
-    """What unfolding every row by every step ahead would take; models cap their rows, so lags never have to go."""
+def _check_log(panel: Panel, features: FeatureSettings) -> None:
+    low = np.minimum.reduceat(np.where(panel.observed, panel.y, np.inf), panel.indptr[:-1])
+    if features.target_transform == "log" and low.min() < 0:
+        worst = "/".join(map(str, panel.ids[int(low.argmin())]))
+        raise DataError(
+            f"target_transform='log' needs values >= 0; {int((low < 0).sum())} of {panel.n_series} series have "
+            f"negative ones, the lowest {low.min():g} in {worst}. Fix: target_transform='auto'."
+        )
+
+
+def _memory(panel: Panel, horizon: int, features: FeatureSettings, workers: int) -> tuple[float, Guardrail]:
+    """MB that each fit's design matrix may take, 0 where nothing binds, and what that means: lags never have to go."""
     columns = 60 + 4 * len(panel.known.names) + len(panel.static.names) + 2 * len(panel.past.names)
     whole = panel.n_rows * horizon
     kept = min(whole, MAX_ROWS)
-    size = f"{kept * columns * 4 / 2**20:.0f} MB of features"
+    limit = features.memory_limit_mb
+    if limit is None:
+        free = free_mb()
+        # a power of two, so that a run repeated a little later is the same run
+        limit = 2.0 ** np.floor(np.log2(max(free / 2, 1.0))) if free is not None else np.inf
+    each = limit / workers
+    binds = matrix_mb(kept, columns) > each
+    kept = min(kept, rows_within(each, columns)) if binds else kept
+    size = f"about {matrix_mb(kept, columns):.0f} MB each"
     if kept == whole:
-        return Guardrail("Memory issues detection", "passed", f"{whole} training rows, {size}")
+        return 0.0, Guardrail("Memory issues detection", "passed", f"{whole} training rows, {size}")
     text = f"{whole} rows x steps ahead are thinned evenly to at most {kept} a model, {size}; lags and windows stay on"
-    return Guardrail("Memory issues detection", "done", text)
+    if binds:
+        text += f"; {limit:.0f} MB for {workers} fits at a time"
+    return float(each) if binds else 0.0, Guardrail("Memory issues detection", "done", text)
 
 
 def metric_name(settings: Settings) -> str:
@@ -225,6 +249,7 @@ class Fitting:
             task.panel,
             season=task.settings.season,
             stationary=task.settings.stationary,
+            transform=task.settings.transform,
             allowed=s.allowed,
             blocked=s.blocked,
             deep=s.deep,

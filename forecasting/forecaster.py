@@ -22,6 +22,7 @@ from forecasting import backtest as bt
 from forecasting import frame as door
 from forecasting.config import Columns, Covariates, Settings
 from forecasting.fitting import Fitting, metric_name, plan_task, settings_from_json, settings_to_json
+from forecasting.horizon import auto_horizon
 from forecasting.join import join
 from forecasting.learners.base import LEARNERS, check_quantiles
 from forecasting.metrics import METRICS, find_metric
@@ -45,7 +46,8 @@ class Forecaster:
 
     Parameters
     ----------
-    horizon : steps ahead, in units of the series' frequency.
+    horizon : steps ahead, in units of the series' frequency; "auto" = what is usual at it, at most a fifth of the
+        typical series (the attribute `horizon` is 0 until `fit` has found the number).
     freq : pandas offset alias ("D", "W-THU", "MS", ...); None = detected.
     columns : names of id, time and target columns; None = recognised (unique_id, ds, y or item_id, timestamp, target).
     known, past, static : covariates known for the future, known up to the origin only, constant in a series.
@@ -68,7 +70,7 @@ class Forecaster:
 
     def __init__(
         self,
-        horizon: int,
+        horizon: int | str,
         *,
         freq: str | None = None,
         columns: Columns | None = None,
@@ -80,9 +82,8 @@ class Forecaster:
         seed: int = 0,
         settings: Settings | None = None,
     ) -> None:
-        if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:
-            raise ConfigError(f"horizon must be a whole number of steps, at least 1, got {horizon!r}.")
-        self.horizon = int(horizon)
+        self._auto_horizon = isinstance(horizon, str) and horizon == "auto"
+        self.horizon = 0 if self._auto_horizon else _steps(horizon)
         self.seed = int(seed)
         self.settings = _merge(settings or Settings(), freq, columns, (known, past, static), quantiles, time_limit)
         for name in (*(self.settings.search.allowed or ()), *self.settings.search.blocked):
@@ -126,8 +127,13 @@ class Forecaster:
         limits = self.settings.search.limits
         deadline = Deadline.after(limits.time_limit)
         self._report = Report()
-        least = self.horizon + bt.LEAST_TRAINING_ROWS
         together = frame if validation is None else _stacked(frame, validation)
+        if self._auto_horizon:
+            # how long a series must be depends on the horizon, so the frame is read twice
+            first = door.prepare(together, self.settings.data, min_length=1 + bt.LEAST_TRAINING_ROWS, report=Report())
+            self.horizon, note = auto_horizon(first.panel)
+            self._report.append(note)
+        least = self.horizon + bt.LEAST_TRAINING_ROWS
         prepared = door.prepare(together, self.settings.data, min_length=least, report=self._report)
         self._schema, self._dropped = prepared.schema, dict(prepared.dropped)
         cuts = None
@@ -535,6 +541,12 @@ class Forecaster:
             )
         count = min(5, int(room.min()) // self.horizon)
         return [base + (count - 1 - k) * self.horizon for k in range(count)]
+
+
+def _steps(horizon: object) -> int:
+    if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:
+        raise ConfigError(f"horizon must be a whole number of steps, at least 1, or 'auto', got {horizon!r}.")
+    return int(horizon)
 
 
 def _merge(

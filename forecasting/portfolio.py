@@ -88,6 +88,9 @@ _SPACES: dict[str, dict[str, Dimension]] = {
         "reg_lambda": Float(0.01, 10.0, log=True),
     },
 }
+_OWN_TRANSFORM = {"TCNForecaster"}
+"""Learners that are no pooled regressors but may take logs."""
+
 _PER_SERIES_SECONDS = {
     "Croston": 0.001, "TSB": 0.001, "ADIDA": 0.001, "IMAPA": 0.001, "Theta": 0.002, "ExponentialSmoothing": 0.005,
     "ComplexSmoothing": 0.003, "MSTL": 0.01,
@@ -108,8 +111,13 @@ def candidates(
     allowed: Sequence[str] | None,
     blocked: Sequence[str],
     deep: bool,
+    transform: str = "auto",
 ) -> list[Candidate]:
     """Return the candidates for a panel, cheap and safe ones first: the first answer comes at once.
+
+    Parameters
+    ----------
+    transform : of the target, "auto" = as each candidate has it (see `FeatureSettings.target_transform`).
 
     Raises
     ------
@@ -125,7 +133,24 @@ def candidates(
             f"allowed={list(allowed) if allowed is not None else 'all'} without blocked={list(blocked)} leaves no "
             f"learner.{why} Known: {', '.join(LEARNERS)}."
         )
-    return out
+    return list(dict.fromkeys(_transformed(c, transform) for c in out))
+
+
+def _transformed(candidate: Candidate, transform: str) -> Candidate:
+    """Return the candidate with the target's transform settled, and no longer searched over."""
+    pooled = candidate.learner in _SPACES
+    if transform == "auto" or not (pooled or candidate.learner in _OWN_TRANSFORM):
+        return candidate
+    params, space = candidate.values(), dict(candidate.space)
+    params["transform"] = "log" if transform == "log" else "none"
+    space.pop("transform", None)
+    if pooled and transform == "difference":
+        params["base"] = "last"
+        space.pop("base", None)
+    elif pooled and transform == "none":
+        params["base"] = "level" if params.get("base") == "last" else params.get("base", "level")
+        space |= {"base": Choice(("level", "seasonal"))} if "base" in space else {}
+    return Candidate.of(candidate.learner, params, space=space, cost=candidate.cost)
 
 
 def wanted(allowed: Sequence[str] | None, blocked: Sequence[str], *, deep: bool) -> set[str]:

@@ -45,7 +45,7 @@ class TaskSettings:
     ----------
     horizon, season : in steps. levels : quantile levels kept for every forecast. metric : the one pruned by.
     country : for holidays. features : settings of learners that have them (see `FeatureSettings.for_learners`).
-    seed, threads : of each fit. stationary : by vote of the series.
+    seed, threads : of each fit. stationary : by vote of the series. transform : of the target, as the user wants it.
     integer, non_negative : see `forecasting.config.Settings`.
     """
 
@@ -58,6 +58,7 @@ class TaskSettings:
     seed: int = 0
     threads: int = 1
     stationary: bool = True
+    transform: str = "auto"
     integer: bool = False
     non_negative: bool | None = None
 

@@ -54,6 +54,7 @@ class JobLimits:
     max_cores_per_trial: int = 1
     enable_early_termination: bool = True
     exit_score: float | None = None
+    memory_limit_mb: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class JobForecasting:
 
     time_column_name: str | None = None
     time_series_id_column_names: str | list[str] | None = None
-    forecast_horizon: int = 1
+    forecast_horizon: int | Auto = 1
     frequency: str | None = None
     target_lags: int | list[int] | Literal["default", "auto"] | None = "default"
     target_rolling_window_size: int | list[int] | Literal["default", "auto"] | None = "default"
@@ -76,6 +77,7 @@ class JobForecasting:
     country_or_region_for_holidays: str | None = None
     holiday_subdivision: str | None = None
     holiday_window: int | list[int] = 3
+    target_transform: Literal["auto", "none", "log", "difference"] = "auto"
     short_series_handling_config: Literal["auto", "pad", "drop"] | None = "auto"
     target_aggregate_function: Literal["sum", "mean", "min", "max"] | None = None
     cv_step_size: int | Auto | None = "auto"
@@ -230,6 +232,8 @@ class Job:
                 holidays=f.country_or_region_for_holidays,
                 holiday_subdivision=f.holiday_subdivision,
                 holiday_window=_window(f.holiday_window),
+                target_transform=f.target_transform,
+                memory_limit_mb=limits.memory_limit_mb,
             ),
             search=SearchSettings(
                 metric=self.primary_metric,
@@ -395,6 +399,7 @@ _ALIASES: dict[str, dict[str, str]] = {
         "max_cores_per_iteration": "max_cores_per_trial",
         "enable_early_stopping": "enable_early_termination",
         "experiment_exit_score": "exit_score",
+        "mem_in_mb": "memory_limit_mb",
     },
     "forecasting": {
         "grain_column_names": "time_series_id_column_names",
@@ -429,7 +434,7 @@ _ABSENT: dict[str, dict[str, str]] = {
         "cv_split_column_names": "windows of a forecast follow the time; see data.n_cross_validations",
         "positive_label": _NOT_FORECASTING,
     },
-    "limits": {"max_nodes": _LATER, "mem_in_mb": _LATER},
+    "limits": {"max_nodes": _LATER},
     "forecasting": {
         "group_column_names": _LATER,
         "hierarchy_column_names": _LATER,

@@ -21,6 +21,7 @@ from forecasting.features.impute import TYPICAL, filled, typical
 from forecasting.features.orders import look_back
 from forecasting.features.scaling import log_shifts, scales, wants_log
 from forecasting.features.settings import PlanSettings, default_lags, default_windows, numbers
+from forecasting.memory import rows_within
 from forecasting.season import further_seasons
 
 if TYPE_CHECKING:
@@ -229,6 +230,12 @@ class FeaturePlan:
     def _fourier_order(self) -> int:
         return min(self.season // 2, 6)
 
+    @property
+    def most_rows(self) -> int:
+        """Training rows, at most: the settings' cap, or what their memory holds."""
+        s = self.settings
+        return min(s.max_rows, rows_within(s.memory_mb, len(self.columns))) if s.memory_mb else s.max_rows
+
     # -- rows -------------------------------------------------------------------------------------------------------
 
     def scale(self, panel: Panel, future: Future | None = None) -> Scaled:
@@ -250,21 +257,22 @@ class FeaturePlan:
         return Scaled(z, indptr, panel.lengths, scale, shift, bounds, fixed, weight, parts)
 
     def training_rows(self, scaled: Scaled, seed: int) -> tuple[Rows, np.ndarray]:
-        """Rows to learn from: every target with every h in 1..horizon, thinned evenly to `max_rows`; series of each."""
+        """Rows to learn from: every target with every h in 1..horizon, thinned to `most_rows`; series of each."""
+        most = self.most_rows
         horizons = 1 if self.settings.strategy == "recursive" else self.horizon
         sizes = np.diff(scaled.indptr)
         series = np.repeat(np.arange(len(sizes)), sizes)
         begin = scaled.indptr[:-1][series]
         target = np.flatnonzero((np.arange(len(series)) > begin) & (scaled.weight > 0))
-        per_target = min(horizons, max(1, -(-self.settings.max_rows // max(1, len(target)))))
+        per_target = min(horizons, max(1, -(-most // max(1, len(target)))))
         rng = np.random.default_rng(seed)
         offset = rng.integers(0, horizons, size=len(target))
         ahead = (offset[:, None] + np.arange(per_target) * horizons // per_target) % horizons + 1
         target = np.repeat(target, per_target)
         ahead = ahead.ravel()
         keep = np.flatnonzero(target - ahead >= begin[target])
-        if len(keep) > self.settings.max_rows:
-            keep = np.sort(rng.choice(keep, self.settings.max_rows, replace=False))
+        if len(keep) > most:
+            keep = np.sort(rng.choice(keep, most, replace=False))
         target, ahead = target[keep], ahead[keep]
         return Rows(target, ahead, begin[target]), series[target]
 

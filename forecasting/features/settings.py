@@ -39,6 +39,7 @@ class PlanSettings:
         as are forecast where there is none) or "seasonal" (the latest known value of the same season).
     series_code : whether the series itself is a (categorical) feature, for at most 500 series.
     max_rows : cap on training rows; horizons and old rows are thinned evenly beyond it.
+    memory_mb : the matrix takes at most so many MB while it is built (rows are thinned further); 0 = no limit.
     holidays_before, holidays_after : days around a public holiday that still count, on daily and finer data.
     """
 
@@ -53,6 +54,7 @@ class PlanSettings:
     base: str = "level"
     series_code: bool = True
     max_rows: int = MAX_ROWS
+    memory_mb: float = 0.0
     holidays_before: int = 3
     holidays_after: int = 3
 

@@ -46,6 +46,7 @@ class Pooled(ABC):
     base: str = "level"
     series_code: bool = True
     max_rows: int = 200_000
+    memory_mb: float = 0.0
     holidays_before: int = 3
     holidays_after: int = 3
     weighting: str = "equal"
