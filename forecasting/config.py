@@ -9,10 +9,13 @@ from typing import Literal
 from automl.budget import ExitCriteria
 from automl.errors import ConfigError
 from automl.metrics import UserMetric
+from forecasting.features.settings import STATISTICS
 from forecasting.timegrid import normalise_freq
 
 AGGREGATIONS = ("sum", "mean", "min", "max")
 KINDS = ("number", "category", "date")
+TRANSFORMS = ("auto", "none", "log", "difference")
+_SIDES, _MOST_DAYS = 2, 30
 _FILLS = ("median", "mean", "most_frequent", "constant", "ffill")
 
 
@@ -137,15 +140,34 @@ class FeatureSettings:
     Parameters
     ----------
     season : steps a season, or "auto" (see `forecasting.season`); None and 1 = no season.
-    lags, windows : "auto", None (none), a number or numbers; used by the pooled regressors.
-    holidays : ISO 3166 country code, None = no holidays. holiday_window : days around a holiday that count.
+    lags, windows : used by the pooled regressors. "default" (a set for the season, the more accurate choice), "auto"
+        (by partial autocorrelation, see `forecasting.features.orders`), None (none), a number or numbers.
+    window_statistics : one or several of mean, min, max, std, sum.
+    feature_lags : lags of numeric covariates: None, "auto" (where Granger's test has p < 0.05), a number or numbers.
+        Counted from the forecast row for known covariates, from the origin for past ones; only where lags are on.
+    use_stl : None, "season" or "season_trend": what STL makes of the rows before the origin, as features.
+    further_seasons : whether longer seasons that show beside the first one (the week of hourly data) give features.
+    holidays : ISO 3166 country code, alone or with a subdivision ("US-CA"); None = no holidays.
+    holiday_subdivision : the subdivision, where `holidays` does not say it.
+    holiday_window : days around a public holiday that count, on daily and finer data: a number or (before, after).
+    target_transform : "auto" (log and differences as the data and the search decide), "none" (neither), "log" or
+        "difference" (from the last value), for the pooled regressors; the log also for the TCN.
+    memory_limit_mb : MB that the design matrices of all fits running at a time may take; rows are thinned to keep it.
+        None = half of the free memory.
     """
 
     season: int | str | None = "auto"
-    lags: int | str | Sequence[int] | None = "auto"
-    windows: int | str | Sequence[int] | None = "auto"
+    lags: int | str | Sequence[int] | None = "default"
+    windows: int | str | Sequence[int] | None = "default"
+    window_statistics: str | Sequence[str] = ("mean", "min", "max", "std")
+    feature_lags: int | str | Sequence[int] | None = None
+    use_stl: str | None = None
+    further_seasons: bool = False
     holidays: str | None = None
-    holiday_window: int = 3
+    holiday_subdivision: str | None = None
+    holiday_window: int | tuple[int, int] = 3
+    target_transform: str = "auto"
+    memory_limit_mb: float | None = None
 
     def __post_init__(self) -> None:
         if (
@@ -154,24 +176,67 @@ class FeatureSettings:
             and not (isinstance(self.season, int) and self.season >= 1)
         ):
             raise ConfigError(f"season must be 'auto' or a whole number of steps >= 1, got {self.season!r}.")
-        if not 0 <= self.holiday_window <= 30:
-            raise ConfigError(f"holiday_window must be 0..30 days, got {self.holiday_window!r}.")
+        _one_of("target_transform", self.target_transform, TRANSFORMS)
+        if self.memory_limit_mb is not None and not self.memory_limit_mb > 0:
+            raise ConfigError(f"memory_limit_mb must be positive, got {self.memory_limit_mb!r}.")
+        if len(self.window_days) != _SIDES or not all(0 <= days <= _MOST_DAYS for days in self.window_days):
+            raise ConfigError(
+                f"holiday_window must be 0..{_MOST_DAYS} days or two such numbers, got {self.holiday_window!r}."
+            )
+        if self.holiday_subdivision and (not self.holidays or "-" in self.holidays):
+            raise ConfigError(
+                f"holiday_subdivision {self.holiday_subdivision!r} needs holidays to be a country code without one, "
+                f"got {self.holidays!r}."
+            )
         for name, least in (("lags", 1), ("windows", 2)):
             value = getattr(self, name)
-            if value is None or value == "auto":
-                continue
-            numbers = [value] if isinstance(value, int) else list(value)
-            if not all(isinstance(v, int) and v >= least for v in numbers):
-                raise ConfigError(f"{name} must be 'auto', None or whole numbers >= {least}, got {value!r}.")
+            _check_orders(name, value, least, ("default", "auto"))
+        _check_orders("feature_lags", self.feature_lags, 1, ("auto",))
+        _one_of("use_stl", self.use_stl, (None, "season", "season_trend"))
+        if isinstance(self.window_statistics, str):
+            object.__setattr__(self, "window_statistics", (self.window_statistics,))
+        for name in self.window_statistics:
+            _one_of("window_statistics", name, STATISTICS)
 
-    def text(self, name: str) -> str:
-        """Lags or windows in the form learners take: "auto", "" or numbers joined by commas."""
-        value = getattr(self, name)
-        if value is None:
-            return ""
-        if isinstance(value, str):
-            return value
-        return ",".join(str(v) for v in ([value] if isinstance(value, int) else value))
+    @property
+    def window_days(self) -> tuple[int, ...]:
+        """Days before and after a public holiday that count."""
+        window = self.holiday_window
+        return (window, window) if isinstance(window, int) else tuple(window)
+
+    @property
+    def country(self) -> str | None:
+        """Country and subdivision in one, as learners take it."""
+        return f"{self.holidays}-{self.holiday_subdivision}" if self.holiday_subdivision else self.holidays
+
+    def for_learners(self) -> dict[str, str | int | float | bool]:
+        """Return the settings under the names and in the form learners take, those of the same name applying."""
+        return {
+            "lags": _text(self.lags),
+            "windows": _text(self.windows),
+            "window_statistics": _text(self.window_statistics),
+            "feature_lags": _text(self.feature_lags),
+            "stl": self.use_stl or "",
+            "further_seasons": self.further_seasons,
+            "holidays_before": self.window_days[0],
+            "holidays_after": self.window_days[1],
+        }
+
+
+def _check_orders(name: str, value: int | str | Sequence[int] | None, least: int, words: Sequence[str]) -> None:
+    if value is None or (isinstance(value, str) and value in words):
+        return
+    given = [value] if isinstance(value, int | str) else list(value)
+    if not given or not all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in given):
+        known = ", ".join(map(repr, words))
+        raise ConfigError(f"{name} must be {known}, None or whole numbers >= {least}, got {value!r}.")
+
+
+def _text(value: int | str | Sequence[int | str] | None) -> str:
+    """Return a word as it is, nothing as "", and one or several values joined by commas."""
+    if value is None:
+        return ""
+    return ",".join(map(str, [value] if isinstance(value, int | str) else value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

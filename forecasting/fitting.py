@@ -20,9 +20,12 @@ from automl.worker import describe
 from forecasting import backtest
 from forecasting.assemble import STACKING, VOTING, Assembly, build_model, usable
 from forecasting.checks import structural_break
-from forecasting.features.plan import MAX_ROWS
+from forecasting.features.holidays import check_country
+from forecasting.features.orders import look_back
+from forecasting.features.settings import MAX_ROWS
 from forecasting.intervals import DEFAULT_LEVELS
 from forecasting.learners.base import LEARNERS
+from forecasting.memory import free_mb, matrix_mb, rows_within
 from forecasting.metrics import CORRELATIONS, SCALED, find_metric, level_of, own_metric, own_ranges
 from forecasting.portfolio import choose
 from forecasting.season import detect_season
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from automl.runs import Run, TrialRecord
     from automl.search import Event, SearchOutcome, Why
     from automl.trial import State
-    from forecasting.config import Settings
+    from forecasting.config import FeatureSettings, Settings
     from forecasting.model import ForecastModel
     from forecasting.panel import Panel
 
@@ -119,7 +122,12 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     text += "" if stationary else "; where there is no season, regressors start from differences to the last value"
     notes.append(Guardrail("Non-stationarity", "passed" if stationary else "done", text))
     notes.append(structural_break(panel, season))
-    notes.append(_memory_note(panel, horizon))
+    notes += _look_back_note(earliest, features, season)
+    if features.use_stl:
+        notes.append(_stl_note(earliest, season))
+    _check_log(panel, features)
+    memory_mb, note = _memory(panel, horizon, features, search.workers or os.cpu_count() or 1)
+    notes.append(note)
     metric = chosen_metric(settings)
     level = level_of(metric.name)
     levels = tuple(sorted({*DEFAULT_LEVELS, *settings.quantiles, *([] if level is None else [level])}))
@@ -129,13 +137,12 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
         levels=levels,
         metric=metric.name,
         own_metric=isinstance(search.metric, UserMetric),
-        country=features.holidays,
-        holiday_window=features.holiday_window,
-        lags=features.text("lags"),
-        windows=features.text("windows"),
+        country=check_country(features.country) if features.country else None,
+        features={**features.for_learners(), "memory_mb": memory_mb},
         seed=seed,
         threads=search.threads,
         stationary=stationary,
+        transform=features.target_transform,
         integer=settings.integer,
         non_negative=settings.non_negative,
         own_learners=dict(search.own_learners),
@@ -154,16 +161,57 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     return Plan(task, tuple(notes))
 
 
-def _memory_note(panel: Panel, horizon: int) -> Guardrail:
-    """What unfolding every row by every step ahead would take; models cap their rows, so lags never have to go."""
+def _look_back_note(panel: Panel, features: FeatureSettings, season: int) -> list[Guardrail]:
+    """What "auto" finds on the rows before the oldest cutoff; every cutoff looks anew."""
+    if "auto" not in {features.lags, features.windows}:
+        return []
+    lag, window = look_back(panel, season)
+    found = [f"lags up to {lag}"] if features.lags == "auto" and lag else []
+    found += [f"a window of {window}"] if features.windows == "auto" and window > 1 else []
+    text = " and ".join(found) or "partial autocorrelation speaks for no look-back features"
+    return [Guardrail("Look-back features", "done", text)]
+
+
+def _stl_note(panel: Panel, season: int) -> Guardrail:
+    short = int((panel.lengths < 2 * season).sum())
+    if season == 1:
+        return Guardrail("STL features", "alerted", "there is no season, so use_stl adds nothing")
+    if not short:
+        return Guardrail("STL features", "passed", f"every series shows two seasons of {season} steps")
+    text = f"{short} of {panel.n_series} series show fewer than two seasons of {season} steps before the oldest cutoff"
+    return Guardrail("STL features", "done", text + "; their STL features are 0 until they do")
+
+
+def _check_log(panel: Panel, features: FeatureSettings) -> None:
+    low = np.minimum.reduceat(np.where(panel.observed, panel.y, np.inf), panel.indptr[:-1])
+    if features.target_transform == "log" and low.min() < 0:
+        worst = "/".join(map(str, panel.ids[int(low.argmin())]))
+        raise DataError(
+            f"target_transform='log' needs values >= 0; {int((low < 0).sum())} of {panel.n_series} series have "
+            f"negative ones, the lowest {low.min():g} in {worst}. Fix: target_transform='auto'."
+        )
+
+
+def _memory(panel: Panel, horizon: int, features: FeatureSettings, workers: int) -> tuple[float, Guardrail]:
+    """MB that each fit's design matrix may take, 0 where nothing binds, and what that means: lags never have to go."""
     columns = 60 + 4 * len(panel.known.names) + len(panel.static.names) + 2 * len(panel.past.names)
     whole = panel.n_rows * horizon
     kept = min(whole, MAX_ROWS)
-    size = f"{kept * columns * 4 / 2**20:.0f} MB of features"
+    limit = features.memory_limit_mb
+    if limit is None:
+        free = free_mb()
+        # a power of two, so that a run repeated a little later is the same run
+        limit = 2.0 ** np.floor(np.log2(max(free / 2, 1.0))) if free is not None else np.inf
+    each = limit / workers
+    binds = matrix_mb(kept, columns) > each
+    kept = min(kept, rows_within(each, columns)) if binds else kept
+    size = f"about {matrix_mb(kept, columns):.0f} MB each"
     if kept == whole:
-        return Guardrail("Memory issues detection", "passed", f"{whole} training rows, {size}")
+        return 0.0, Guardrail("Memory issues detection", "passed", f"{whole} training rows, {size}")
     text = f"{whole} rows x steps ahead are thinned evenly to at most {kept} a model, {size}; lags and windows stay on"
-    return Guardrail("Memory issues detection", "done", text)
+    if binds:
+        text += f"; {limit:.0f} MB for {workers} fits at a time"
+    return float(each) if binds else 0.0, Guardrail("Memory issues detection", "done", text)
 
 
 def chosen_metric(settings: Settings) -> Metric:
@@ -303,6 +351,7 @@ class Fitting:
             s,
             season=task.settings.season,
             stationary=task.settings.stationary,
+            transform=task.settings.transform,
             windows=len(task.cuts),
             trial_limit=limits.trial_time_limit,
         )

@@ -25,6 +25,7 @@ from forecasting import frame as door
 from forecasting.backtesting import BacktestJob, BacktestReport, Searched, check_mode
 from forecasting.config import Columns, Covariates, Settings
 from forecasting.fitting import Fitting, chosen_metric, plan_task, settings_from_json, settings_to_json
+from forecasting.horizon import auto_horizon
 from forecasting.learners.base import check_quantiles
 from forecasting.learners.own import adopt, check_learner, own_learners
 from forecasting.metrics import METRICS, REPORTED, find_metric, forgiving, own_metric
@@ -52,7 +53,8 @@ class Forecaster:
 
     Parameters
     ----------
-    horizon : steps ahead, in units of the series' frequency.
+    horizon : steps ahead, in units of the series' frequency; "auto" = what is usual at it, at most a fifth of the
+        typical series (the attribute `horizon` is 0 until `fit` has found the number).
     freq : pandas offset alias ("D", "W-THU", "MS", ...); None = detected.
     columns : names of id, time and target columns; None = recognised (unique_id, ds, y or item_id, timestamp, target).
     known, past, static : covariates known for the future, known up to the origin only, constant in a series.
@@ -75,7 +77,7 @@ class Forecaster:
 
     def __init__(
         self,
-        horizon: int,
+        horizon: int | str,
         *,
         freq: str | None = None,
         columns: Columns | None = None,
@@ -87,17 +89,16 @@ class Forecaster:
         seed: int = 0,
         settings: Settings | None = None,
     ) -> None:
-        if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:
-            raise ConfigError(f"horizon must be a whole number of steps, at least 1, got {horizon!r}.")
-        self.horizon = int(horizon)
+        self._auto_horizon = isinstance(horizon, str) and horizon == "auto"
+        self.horizon = 0 if self._auto_horizon else _steps(horizon)
         self.seed = int(seed)
         self.settings = _merge(settings or Settings(), freq, columns, (known, past, static), quantiles, time_limit)
         self.settings = _with_own_learners(self.settings)
         unwanted(self.settings.search)
-        if self.settings.features.holidays:
+        if self.settings.features.country:
             from forecasting.features.holidays import check_country
 
-            check_country(self.settings.features.holidays)
+            check_country(self.settings.features.country)
         self.run: Run | None = None
         self._model: ForecastModel | None = None
         self._schema: door.Schema | None = None
@@ -138,8 +139,13 @@ class Forecaster:
             if name not in left_out:
                 check_learner(name, target)
         self._report = Report()
-        least = self.horizon + bt.LEAST_TRAINING_ROWS
         together = frame if validation is None else _stacked(frame, validation)
+        if self._auto_horizon:
+            # how long a series must be depends on the horizon, so the frame is read twice
+            first = door.prepare(together, self.settings.data, min_length=1 + bt.LEAST_TRAINING_ROWS, report=Report())
+            self.horizon, note = auto_horizon(first.panel)
+            self._report.append(note)
+        least = self.horizon + bt.LEAST_TRAINING_ROWS
         prepared = door.prepare(together, self.settings.data, min_length=least, report=self._report)
         self._schema, self._dropped = prepared.schema, dict(prepared.dropped)
         cuts = None
@@ -800,6 +806,12 @@ class Forecaster:
             )
         count = min(5, int(room.min()) // self.horizon)
         return [base + (count - 1 - k) * self.horizon for k in range(count)]
+
+
+def _steps(horizon: object) -> int:
+    if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:
+        raise ConfigError(f"horizon must be a whole number of steps, at least 1, or 'auto', got {horizon!r}.")
+    return int(horizon)
 
 
 def _merge(

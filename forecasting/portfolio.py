@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from automl.candidates import Candidate, JsonScalar
+from automl.candidates import Candidate, Choice, JsonScalar
 from automl.errors import ConfigError
 from forecasting.costs import PRICES, expected_seconds
 from forecasting.learners.base import LEARNERS
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from forecasting.config import SearchSettings
     from forecasting.panel import Panel
+
+_OWN_TRANSFORM = {"TCNForecaster"}
+"""Learners that are no pooled regressors but may take logs."""
 
 _INTERMITTENT = 0.2
 """Share of zeros from which methods for intermittent demand are tried."""
@@ -61,6 +64,7 @@ def choose(
     *,
     season: int,
     stationary: bool,
+    transform: str = "auto",
     windows: int = 1,
     trial_limit: float | None = None,
 ) -> Portfolio:
@@ -72,6 +76,7 @@ def choose(
     Parameters
     ----------
     season : steps. stationary : by vote of the series. windows : fits of a trial. trial_limit : seconds it may take.
+    transform : of the target, "auto" = as each candidate has it (see `FeatureSettings.target_transform`).
 
     Raises
     ------
@@ -87,7 +92,7 @@ def choose(
     if trial_limit is not None:
         late = [c for c in listed if c.learner in PRICES and c.cost > _LATE * trial_limit]
         listed = [c for c in listed if c not in late] + sorted(late, key=lambda c: c.cost)
-    chosen = tuple(c for c in listed if c.learner not in skipped)
+    chosen = tuple(dict.fromkeys(_transformed(c, transform) for c in listed if c.learner not in skipped))
     if not chosen:
         raise ConfigError(_nothing_left(search, absent))
     return Portfolio(chosen, {name: skipped[name] for name in LEARNERS if name in skipped})
@@ -116,6 +121,23 @@ def unwanted(search: SearchSettings) -> dict[str, str]:
     if len(out) == len(list(LEARNERS)):
         raise ConfigError(_nothing_left(search, {}))
     return out
+
+
+def _transformed(candidate: Candidate, transform: str) -> Candidate:
+    """Return the candidate with the target's transform settled, and no longer searched over."""
+    pooled = "base" in SPACES.get(candidate.learner, {})
+    if transform == "auto" or not (pooled or candidate.learner in _OWN_TRANSFORM):
+        return candidate
+    params, space = candidate.values(), dict(candidate.space)
+    params["transform"] = "log" if transform == "log" else "none"
+    space.pop("transform", None)
+    if pooled and transform == "difference":
+        params["base"] = "last"
+        space.pop("base", None)
+    elif pooled and transform == "none":
+        params["base"] = "level" if params.get("base") == "last" else params.get("base", "level")
+        space |= {"base": Choice(("level", "seasonal"))} if "base" in space else {}
+    return Candidate.of(candidate.learner, params, space=space, cost=candidate.cost)
 
 
 def _nothing_left(search: SearchSettings, absent: Mapping[str, str]) -> str:

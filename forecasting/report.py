@@ -16,7 +16,8 @@ import numpy as np
 
 from automl.files import write_atomic
 from forecasting import backtest, checks, strangers
-from forecasting.features.plan import MAX_ROWS, auto_lags, auto_windows
+from forecasting.features.orders import look_back
+from forecasting.features.settings import MAX_ROWS, default_lags, default_windows
 from forecasting.frequency import ENOUGH_ON_GRID
 from forecasting.intervals import fading
 from forecasting.learners.local import BAND, LEAST_ROWS
@@ -100,23 +101,47 @@ def _data_choices(model: ForecastModel, schema: Schema, data: DataSettings) -> I
 
 
 def _feature_choices(model: ForecastModel, features: FeatureSettings) -> Iterator[Choice]:
-    s, panel = model.settings, model.task.panel
+    s = model.settings
     rule = "shortest usual cycle that the autocorrelation of differences shows, else the usual short one"
     yield Choice("season", f"{s.season} steps", _source(features, "season", auto=True), rule)
-    shortest = int(np.median(panel.lengths))
-    for name, auto, what in (("lags", auto_lags, "lags"), ("windows", auto_windows, "window sizes")):
-        text = features.text(name)
-        value = ", ".join(map(str, auto(s.season, shortest))) if text == "auto" else text or "none"
-        rule = f"{what} counted from the origin; auto: short ones and about one and two seasons, at most half a series"
-        yield Choice(f"target {name}", value, _source(features, name, auto=True), rule)
-    country = features.holidays or "none"
+    yield from _orders(model, features)
+    country = features.country or "none"
     yield Choice("holidays", country, _source(features, "holidays"), "packages' calendars by country")
-    rule = "days before and after that count as near a holiday"
-    yield Choice("holiday window", f"{features.holiday_window} days", _source(features, "holiday_window"), rule)
+    rule = "days before and after a public holiday that count as near it"
+    before, after = features.window_days
+    yield Choice("holiday window", f"{before} and {after} days", _source(features, "holiday_window"), rule)
+    rule = "kept where a Granger test has p < 0.05; only with target lags"
+    yield Choice("feature lags", str(features.feature_lags or "none"), _source(features, "feature_lags"), rule)
+    rule = "of expanding blocks, so that a row sees values up to its origin only"
+    yield Choice("STL features", features.use_stl or "none", _source(features, "use_stl"), rule)
+    rule = "auto: logs where swings grow with the level; differences by the vote on stationarity and the search"
+    yield Choice("target transform", features.target_transform, _source(features, "target_transform"), rule)
     rule = "majority of ADF, KPSS, Phillips-Perron, DF-GLS and Zivot-Andrews at 5 %, then of at most 30 series"
     yield Choice("stationarity", "stationary" if s.stationary else "not stationary", DATA, rule)
     rule = "steps ahead and old rows are thinned evenly"
     yield Choice("rows of a design matrix", f"at most {MAX_ROWS}", DEFAULT, rule)
+
+
+def _orders(model: ForecastModel, features: FeatureSettings) -> Iterator[Choice]:
+    """Lags and windows of the pooled regressors, as they come out on the whole panel."""
+    panel, season = model.task.panel, model.settings.season
+    shortest = int(np.median(panel.lengths))
+    given = features.for_learners()
+    usual = {"lags": default_lags, "windows": default_windows}
+    found = (
+        dict(zip(usual, look_back(panel, season), strict=True)) if "auto" in {given["lags"], given["windows"]} else {}
+    )
+    for name, default in usual.items():
+        value = str(given[name])
+        rule = "counted from the origin"
+        if value == "default":
+            value = ", ".join(map(str, default(season, shortest)))
+            rule += "; short ones and about one and two seasons, at most half a series"
+        elif value == "auto":
+            value = f"up to {found[name]}" if found[name] else "none"
+            rule += "; partial autocorrelation without the season, until the first insignificant one (window: the last)"
+        source = _source(features, name, auto=True)
+        yield Choice(f"target {name}", value or "none", source, rule)
 
 
 def _search_choices(model: ForecastModel, search: SearchSettings, seed: int) -> Iterator[Choice]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _HOUR, _DAY, _YEAR = 3_600.0, 86_400.0, 365.25 * 86_400.0
 _INTEGER_CANDIDATES = (4, 7, 12, 24, 52)
 _MAX_SERIES, _MAX_SEASONS = 200, 20
+_LONG = 30
+"""A season this many times the shorter one moves too little from day to day to show in differences."""
 
 
 @lru_cache(maxsize=128)
@@ -85,6 +87,41 @@ def detect_season(panel: Panel) -> int:
             return season
     prior = [m for m in season_candidates(panel.grid) if m <= 24 and np.mean(panel.lengths >= 2 * m) >= 0.5]
     return prior[0] if prior and not panel.grid.is_integer else 1
+
+
+def further_seasons(panel: Panel, season: int) -> tuple[int, ...]:
+    """Longer seasons beside the one of `season` steps: the week of hourly data, the year of daily data.
+
+    A candidate counts where three series in ten that cover it twice still show it after the shorter season was
+    averaged out. The year of daily data is drowned by its weeks and counts where half of the series cover it twice.
+
+    Examples
+    --------
+    >>> from forecasting.panel import Panel
+    >>> from forecasting.timegrid import TimeGrid
+    >>> t, noise = np.arange(24 * 7 * 8), np.random.default_rng(0).standard_normal(24 * 7 * 8)
+    >>> day, weekend = np.sin(2 * np.pi * t / 24), (t // 24 % 7 > 4) * 1.0
+    >>> grid = TimeGrid("h", "2001-01-01")
+    >>> [further_seasons(Panel.from_arrays([y], grid), 24) for y in (day + 0.1 * noise, day + weekend + 0.1 * noise)]
+    [(), (168,)]
+    """
+    if season < 2 or panel.grid.is_integer:
+        return ()
+    pick = np.unique(np.linspace(0, panel.n_series - 1, min(panel.n_series, _MAX_SERIES)).astype(int))
+    found = []
+    for longer in season_candidates(panel.grid):
+        if longer <= season:
+            continue
+        covered = [i for i in pick if panel.lengths[i] >= 2 * longer + season]
+        if len(covered) < max(1, len(pick) // 2):
+            continue
+        if longer > _LONG * season:
+            found.append(longer)
+            continue
+        votes = [_shows(_smooth(panel.series(i)[-_MAX_SEASONS * longer :], season), longer) for i in covered]
+        if np.mean(votes) >= 0.3:
+            found.append(longer)
+    return tuple(found)
 
 
 def _shows(y: np.ndarray, season: int) -> bool:

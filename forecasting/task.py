@@ -48,7 +48,8 @@ class TaskSettings:
     horizon, season : in steps. levels : quantile levels kept for every forecast.
     metric : name of the one to choose by. own_metric : it is a function of the user's, which workers do not know:
         nothing is pruned, and the parent process scores.
-    country : for holidays. holiday_window : days. seed, threads : of each fit. stationary : by vote of the series.
+    country : for holidays. features : settings of learners that have them (see `FeatureSettings.for_learners`).
+    seed, threads : of each fit. stationary : by vote of the series. transform : of the target, as the user wants it.
     integer, non_negative : see `forecasting.config.Settings`. own_learners : name -> import path.
     """
 
@@ -58,12 +59,11 @@ class TaskSettings:
     metric: str
     own_metric: bool = False
     country: str | None = None
-    holiday_window: int = 3
-    lags: str = "auto"
-    windows: str = "auto"
+    features: Mapping[str, JsonScalar] = field(default_factory=dict)
     seed: int = 0
     threads: int = 1
     stationary: bool = True
+    transform: str = "auto"
     integer: bool = False
     non_negative: bool | None = None
     own_learners: Mapping[str, str] = field(default_factory=dict)
@@ -139,12 +139,10 @@ class ForecastTask:
         return self._windows
 
     def build(self, learner: str, params: Mapping[str, JsonScalar]) -> Learner:
-        """Make an unfitted learner; the run's lags, windows and holiday window apply where it knows them."""
+        """Make an unfitted learner; the run's feature settings apply where it knows them."""
         cls = LEARNERS.load(learner)
         known = getattr(cls, "__dataclass_fields__", {})
-        s = self.settings
-        defaults = {"lags": s.lags, "windows": s.windows, "holiday_window": s.holiday_window}
-        return cls(**{k: v for k, v in defaults.items() if k in known} | dict(params))
+        return cls(**{k: v for k, v in self.settings.features.items() if k in known} | dict(params))
 
     def context(self, deadline: Deadline, fits: int = 1) -> FitContext:
         """What a fit is told; `fits` of them have to be done by the deadline."""

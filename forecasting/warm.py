@@ -17,6 +17,7 @@ def warm() -> dict[str, float]:
     The compiled code is kept in a folder of the user (`FORECASTLE_CACHE_DIR` names another one), so that later
     processes load it instead.
     """
+    from forecasting.features.decompose import decompose
     from forecasting.learners.batch import Batch
     from forecasting.learners.mstl import MSTL
 
@@ -25,6 +26,7 @@ def warm() -> dict[str, float]:
     panel = Panel.from_arrays(
         [10 + rng.random(40) + np.sin(rows * np.pi / 2), rng.poisson(0.3, 40).astype(float)], TimeGrid.steps()
     )
+    decompose(panel.y, panel.indptr, 4)
     seconds = {}
     for name in LEARNERS:
         cls = LEARNERS.load(name)

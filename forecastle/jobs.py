@@ -54,6 +54,7 @@ class JobLimits:
     max_cores_per_trial: int = 1
     enable_early_termination: bool = True
     exit_score: float | None = None
+    memory_limit_mb: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +65,19 @@ class JobForecasting:
 
     time_column_name: str | None = None
     time_series_id_column_names: str | list[str] | None = None
-    forecast_horizon: int = 1
+    forecast_horizon: int | Auto = 1
     frequency: str | None = None
-    target_lags: int | list[int] | Auto | None = "auto"
-    target_rolling_window_size: int | list[int] | Auto | None = "auto"
+    target_lags: int | list[int] | Literal["default", "auto"] | None = "default"
+    target_rolling_window_size: int | list[int] | Literal["default", "auto"] | None = "default"
+    target_rolling_window_statistics: str | list[str] = field(default_factory=lambda: ["mean", "min", "max", "std"])
+    feature_lags: int | list[int] | Auto | None = None
+    use_stl: Literal["season", "season_trend"] | None = None
     seasonality: int | Auto | None = "auto"
+    use_further_seasons: bool = False
     country_or_region_for_holidays: str | None = None
+    holiday_subdivision: str | None = None
+    holiday_window: int | list[int] = 3
+    target_transform: Literal["auto", "none", "log", "difference"] = "auto"
     short_series_handling_config: Literal["auto", "pad", "drop"] | None = "auto"
     target_aggregate_function: Literal["sum", "mean", "min", "max"] | None = None
     cv_step_size: int | Auto | None = "auto"
@@ -218,7 +226,15 @@ class Job:
                 season="auto" if f.seasonality == _INFER else f.seasonality,
                 lags=_numbers(f.target_lags),
                 windows=_numbers(f.target_rolling_window_size),
+                window_statistics=_names(f.target_rolling_window_statistics),
+                feature_lags=_numbers(f.feature_lags),
+                use_stl=f.use_stl,
+                further_seasons=f.use_further_seasons,
                 holidays=f.country_or_region_for_holidays,
+                holiday_subdivision=f.holiday_subdivision,
+                holiday_window=_window(f.holiday_window),
+                target_transform=f.target_transform,
+                memory_limit_mb=limits.memory_limit_mb,
             ),
             search=SearchSettings(
                 metric=self.primary_metric,
@@ -385,6 +401,7 @@ _ALIASES: dict[str, dict[str, str]] = {
         "max_cores_per_iteration": "max_cores_per_trial",
         "enable_early_stopping": "enable_early_termination",
         "experiment_exit_score": "exit_score",
+        "mem_in_mb": "memory_limit_mb",
     },
     "forecasting": {
         "grain_column_names": "time_series_id_column_names",
@@ -419,10 +436,8 @@ _ABSENT: dict[str, dict[str, str]] = {
         "cv_split_column_names": "windows of a forecast follow the time; see data.n_cross_validations",
         "positive_label": _NOT_FORECASTING,
     },
-    "limits": {"max_nodes": _LATER, "mem_in_mb": _LATER},
+    "limits": {"max_nodes": _LATER},
     "forecasting": {
-        "feature_lags": _LATER,
-        "use_stl": _LATER,
         "group_column_names": _LATER,
         "hierarchy_column_names": _LATER,
         "hierarchy_training_level": _LATER,
@@ -572,10 +587,15 @@ def _names(value: str | list[str] | None) -> tuple[str, ...]:
 
 
 def _numbers(value: int | list[int] | str | None) -> Any:
-    """Lags or windows as our settings take them: "auto", None, or a tuple."""
+    """Lags or windows as our settings take them: a word, None, or a tuple."""
     if isinstance(value, list):
         return tuple(value)
     return (value,) if isinstance(value, int) else value
+
+
+def _window(value: int | list[int]) -> Any:
+    """Days around holidays as our settings take them: a number, or days before and after."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _seconds(minutes: float | None) -> float | None:

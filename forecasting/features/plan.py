@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from automl.errors import ConfigError
 from forecasting.features import calendar as cal
 from forecasting.features import history as hist
 from forecasting.features import holidays as hol
+from forecasting.features.decompose import Parts, decompose
+from forecasting.features.granger import lags_that_help
 from forecasting.features.history import Rows
 from forecasting.features.impute import TYPICAL, filled, typical
+from forecasting.features.orders import look_back
+from forecasting.features.scaling import log_shifts, scales, wants_log
+from forecasting.features.settings import PlanSettings, default_lags, default_windows, numbers
+from forecasting.memory import rows_within
+from forecasting.season import further_seasons
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,97 +30,10 @@ if TYPE_CHECKING:
     from forecasting.learners.base import FitContext
     from forecasting.panel import Block, Future, Panel
 
-MAX_ROWS = 200_000
-"""Training rows of a design matrix, at most."""
-
+HOLIDAY_CODE = "holiday_name_code"
 _MAX_SERIES_CODES = 500
-_BASES = ("none", "last", "level", "seasonal")
-_TRANSFORMS = ("none", "log", "auto")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanSettings:
-    """What the design matrix holds. All lengths in time steps.
-
-    Parameters
-    ----------
-    strategy : "direct" (one row per target and horizon, lags counted from the origin, one model for every h) or
-        "recursive" (a one-step model fed with its own forecasts).
-    lags, windows : "auto", "" (none) or numbers joined by commas, such as "1,2,12".
-    transform : "none", "log" (of y plus the series' mean where it comes near zero; none where negative values occur)
-        or "auto" (log where swings grow with the level).
-    base : what is subtracted before learning: "none", "last", "level" (mean of the last season, or of as many steps
-        as are forecast where there is none) or "seasonal" (the latest known value of the same season).
-    series_code : whether the series itself is a (categorical) feature, for at most 500 series.
-    max_rows : cap on training rows; horizons and old rows are thinned evenly beyond it.
-    holiday_window : days around a holiday that still count, on daily data.
-    """
-
-    strategy: str = "direct"
-    lags: str = "auto"
-    windows: str = "auto"
-    transform: str = "auto"
-    base: str = "level"
-    series_code: bool = True
-    max_rows: int = MAX_ROWS
-    holiday_window: int = 3
-
-    def __post_init__(self) -> None:
-        for name, allowed in (
-            ("strategy", ("direct", "recursive")),
-            ("transform", _TRANSFORMS),
-            ("base", _BASES),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}.")
-        _numbers("lags", self.lags, 1)
-        _numbers("windows", self.windows, 2)
-
-
-def _numbers(name: str, text: str, least: int) -> tuple[int, ...]:
-    if text in {"auto", ""}:
-        return ()
-    try:
-        values = tuple(sorted({int(v) for v in str(text).split(",")}))
-    except ValueError:
-        raise ConfigError(f"{name} must be 'auto', '' or whole numbers joined by commas, got {text!r}.") from None
-    if values[0] < least:
-        raise ConfigError(f"{name} must be at least {least}, got {values[0]}: a smaller one would read the answer.")
-    return values
-
-
-def auto_lags(season: int, shortest: int) -> tuple[int, ...]:
-    """Lags worth having at a season length: the first few, then around one and two seasons.
-
-    Examples
-    --------
-    >>> auto_lags(12, 100), auto_lags(1, 20)
-    ((1, 2, 3, 4, 5, 6, 11, 12, 13, 24), (1, 2, 3, 4, 5, 6))
-    """
-    lags = set(range(1, 7))
-    if season > 1:
-        lags |= {season - 1, season, season + 1, 2 * season}
-    if season == 24:
-        lags |= {48, 72, 168}
-    if season == 7:
-        lags |= {21, 28}
-    return tuple(sorted(k for k in lags if 1 <= k <= max(1, shortest // 2)))
-
-
-def auto_windows(season: int, shortest: int) -> tuple[int, ...]:
-    """Window widths worth having at a season length.
-
-    Examples
-    --------
-    >>> auto_windows(12, 100), auto_windows(1, 9)
-    ((3, 12, 24), (3,))
-    """
-    widths = {3, season, 2 * season} if season > 1 else {3, 6, 12}
-    if season == 24:
-        widths |= {168}
-    if season == 7:
-        widths |= {28}
-    return tuple(sorted(w for w in widths if 2 <= w <= max(3, shortest // 2)))
+_FURTHER_ORDER = 3
+"""Harmonics of a longer season, below those of the shorter one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +48,7 @@ class Scaled:
     shift : shape [n], what is added before the log: 0, or the mean of a series that comes near zero.
     bounds : shape [n, 2], lowest and highest z of the history.
     fixed : shape [rows, k] float32, features that do not depend on the target.
+    weight : shape [rows], 0 where nothing is to be learned. parts : STL decompositions of z, where asked for.
     """
 
     z: np.ndarray
@@ -139,6 +59,7 @@ class Scaled:
     bounds: np.ndarray
     fixed: np.ndarray
     weight: np.ndarray
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,30 +101,50 @@ class FeaturePlan:
     past_fills: tuple[tuple[str, float], ...]
     columns: tuple[tuple[str, str], ...] = field(default=())
     id_groups: tuple[int, ...] = field(default=())
+    feature_lags: tuple[tuple[str, tuple[int, ...]], ...] = field(default=())
+    further: tuple[int, ...] = field(default=())
+    holiday_labels: tuple[str, ...] = field(default=())
 
     @classmethod
     def fit(cls, panel: Panel, settings: PlanSettings, context: FitContext) -> Self:
         """Learn everything the matrix needs from the training panel alone."""
         season = context.season
-        shortest = int(np.median(panel.lengths))
-        explicit = _numbers("lags", settings.lags, 1)
-        widths = _numbers("windows", settings.windows, 2)
-        names = cal.calendar_names(panel.grid)
+        lags, windows = _look_back(panel, settings, season)
         plan = cls(
             settings=settings,
             season=season,
             horizon=context.horizon,
             country=context.country,
-            log=_wants_log(panel, settings.transform, season),
-            lags=explicit or (auto_lags(season, shortest) if settings.lags == "auto" else ()),
-            windows=widths or (auto_windows(season, shortest) if settings.windows == "auto" else ()),
-            calendar=names,
+            log=wants_log(panel, settings.transform, season),
+            lags=lags,
+            windows=windows,
+            calendar=cal.calendar_names(panel.grid),
             series_codes=panel.ids if settings.series_code and 1 < panel.n_series <= _MAX_SERIES_CODES else (),
             fills=_fills(panel.known, "median"),
             past_fills=_fills(panel.past, "ffill"),
             id_groups=_id_groups(panel),
+            further=_further_seasons(panel, settings, season),
+            holiday_labels=_holiday_labels(panel, settings, context.country),
         )
-        return replace(plan, columns=tuple(plan._columns(panel)))
+        plan = plan._with_feature_lags(panel)
+        return replace(plan, columns=tuple(plan.columns_for(panel)))
+
+    def _with_feature_lags(self, panel: Panel) -> Self:
+        """Settle the lags of numeric covariates: those asked for, or the target's where they help."""
+        asked = self.settings.feature_lags
+        if not asked or not self.lags:
+            return self
+        columns: dict[str, np.ndarray] = {}
+        for k, name in enumerate(panel.known.names):
+            if panel.known.categories(name) is None:
+                columns[name] = self._without_gaps(panel.known, panel, panel.indptr, k)[0]
+        past = self.past_block(panel)
+        for k, name in enumerate(panel.past.names):
+            if past is not None and past.categories(name) is None:
+                columns[name] = past.values[:, k]
+        given = numbers("feature_lags", asked, 1)
+        found = [(n, given or lags_that_help(panel, x, self.season, self.lags)) for n, x in columns.items()]
+        return replace(self, feature_lags=tuple((name, lags) for name, lags in found if lags))
 
     # -- names ------------------------------------------------------------------------------------------------------
 
@@ -225,38 +166,61 @@ class FeaturePlan:
     @property
     def lookback(self) -> int:
         """Rows of history one forecast reads at most."""
-        return max((*self.lags, *self.windows, 3 * self.season + self.horizon, self._level_width)) + self.season + 1
+        seasons = 3 * max(self.season, *self._further_lagged, 1) + self.horizon
+        return max((*self.lags, *self.windows, seasons, self._level_width)) + self.season + 1
 
-    def _columns(self, panel: Panel) -> list[tuple[str, str]]:
+    def columns_for(self, panel: Panel) -> list[tuple[str, str]]:
+        """Names of the matrix' columns in order, each with the raw column it comes from."""
         out = [(name, "time") for name in self.calendar]
         if panel.grid.is_integer and self.season > 1:
             out.append(("phase", "time"))
         if self.season > 2:
             order = self._fourier_order
             out += [(f"{f}{k}", "time") for f in ("sin", "cos") for k in range(1, order + 1)]
+        for m in self.further:
+            out += [(f"{f}{k}_season{m}", "time") for f in ("sin", "cos") for k in range(1, _FURTHER_ORDER + 1)]
         if self.country:
-            out += [(n, "holidays") for n in hol.holiday_names(panel.grid, self.settings.holiday_window)]
+            out += [(n, "holidays") for n in hol.holiday_names(panel.grid, *self._holiday_window)]
+            out += [(HOLIDAY_CODE, "holidays")] if self.holiday_labels else []
         for name in panel.known.names:
             if panel.known.categories(name) is not None:
                 out.append((f"{name}_code", name))
             else:
                 out += [(f"{name}{suffix}", name) for suffix in ("", "_relative", "_deviation", "_change")]
                 out += [(f"{name}_against_id{j + 1}", name) for j in self.id_groups]
+                out += [(f"{name}_lag{k}", name) for k in self._lags_of(name)]
                 out += [(f"{name}_WASNULL", name)] if name in panel.known.flagged else []
         out += [(f"{n}_code" if panel.static.categories(n) is not None else n, n) for n in panel.static.names]
         if self.series_codes:
             out.append(("series_code", "series"))
         out.append(("horizon_origin", "time"))
         out += [(f"lag{k}", "target") for k in self.lags]
-        out += [(f"{s}_window{w}", "target") for w in self.windows for s in ("mean", "min", "max", "std")]
+        out += [(f"{s}_window{w}", "target") for w in self.windows for s in self.settings.statistics]
         if self.season > 1:
             out += [(f"season_lag{k}", "target") for k in (1, 2, 3)]
             out.append(("season_lag_mean", "target"))
+        out += [(f"season{m}_lag{k}", "target") for m in self._further_lagged for k in (1, 2)]
         out += [("base_level", "target"), ("log_scale", "target")]
+        if self._stl:
+            out.append(("stl_season", "target"))
+            out += [("stl_trend", "target")] if self._stl == "season_trend" else []
         for name in panel.past.names:
             flag = ("WASNULL",) if name in panel.past.flagged else ()
             out += [(f"{name}_{suffix}", name) for suffix in ("last", "mean", *flag)]
+            out += [(f"{name}_lag{k}", name) for k in self._lags_of(name) if k > 1]
         return out
+
+    def _lags_of(self, covariate: str) -> tuple[int, ...]:
+        return dict(self.feature_lags).get(covariate, ())
+
+    @property
+    def _stl(self) -> str:
+        return self.settings.stl if self.season > 1 else ""
+
+    @property
+    def _further_lagged(self) -> tuple[int, ...]:
+        """Longer seasons of whole shorter ones: a value a year back stands on another day of the week."""
+        return tuple(m for m in self.further if m % self.season == 0)
 
     @property
     def _level_width(self) -> int:
@@ -266,6 +230,12 @@ class FeaturePlan:
     def _fourier_order(self) -> int:
         return min(self.season // 2, 6)
 
+    @property
+    def most_rows(self) -> int:
+        """Training rows, at most: the settings' cap, or what their memory holds."""
+        s = self.settings
+        return min(s.max_rows, rows_within(s.memory_mb, len(self.columns))) if s.memory_mb else s.max_rows
+
     # -- rows -------------------------------------------------------------------------------------------------------
 
     def scale(self, panel: Panel, future: Future | None = None) -> Scaled:
@@ -273,7 +243,7 @@ class FeaturePlan:
         horizon = future.horizon if future else 0
         sizes = panel.lengths + horizon
         indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        shift = _shifts(panel) if self.log else np.zeros(panel.n_series)
+        shift = log_shifts(panel) if self.log else np.zeros(panel.n_series)
         z_history = self._transform(panel.y, np.repeat(shift, panel.lengths))
         rows = np.arange(panel.n_rows) + np.repeat(indptr[:-1] - panel.indptr[:-1], panel.lengths)
         z = np.full(indptr[-1], np.nan)
@@ -283,24 +253,26 @@ class FeaturePlan:
         scale, bounds = scales(z_history, panel.indptr, self.season)
         steps = np.arange(indptr[-1]) + np.repeat(panel.start - indptr[:-1], sizes)
         fixed = self._fixed(panel, future, indptr, rows, steps)
-        return Scaled(z, indptr, panel.lengths, scale, shift, bounds, fixed, weight)
+        parts = decompose(z_history, panel.indptr, self.season, horizon) if self._stl else None
+        return Scaled(z, indptr, panel.lengths, scale, shift, bounds, fixed, weight, parts)
 
     def training_rows(self, scaled: Scaled, seed: int) -> tuple[Rows, np.ndarray]:
-        """Rows to learn from: every target with every h in 1..horizon, thinned evenly to `max_rows`; series of each."""
+        """Rows to learn from: every target with every h in 1..horizon, thinned to `most_rows`; series of each."""
+        most = self.most_rows
         horizons = 1 if self.settings.strategy == "recursive" else self.horizon
         sizes = np.diff(scaled.indptr)
         series = np.repeat(np.arange(len(sizes)), sizes)
         begin = scaled.indptr[:-1][series]
         target = np.flatnonzero((np.arange(len(series)) > begin) & (scaled.weight > 0))
-        per_target = min(horizons, max(1, -(-self.settings.max_rows // max(1, len(target)))))
+        per_target = min(horizons, max(1, -(-most // max(1, len(target)))))
         rng = np.random.default_rng(seed)
         offset = rng.integers(0, horizons, size=len(target))
         ahead = (offset[:, None] + np.arange(per_target) * horizons // per_target) % horizons + 1
         target = np.repeat(target, per_target)
         ahead = ahead.ravel()
         keep = np.flatnonzero(target - ahead >= begin[target])
-        if len(keep) > self.settings.max_rows:
-            keep = np.sort(rng.choice(keep, self.settings.max_rows, replace=False))
+        if len(keep) > most:
+            keep = np.sort(rng.choice(keep, most, replace=False))
         target, ahead = target[keep], ahead[keep]
         return Rows(target, ahead, begin[target]), series[target]
 
@@ -319,6 +291,10 @@ class FeaturePlan:
         columns = self._history(scaled.z, rows, base, scale)
         level = hist.level(scaled.z, rows, self._level_width)
         columns += [(base if self.settings.base == "none" else level - scaled.bounds[series, 0]) / scale, np.log(scale)]
+        if scaled.parts is not None:
+            columns.append(scaled.parts.season_at(rows) / scale)
+            if self._stl == "season_trend":
+                columns.append(np.nan_to_num((scaled.parts.level_at(rows) - base) / scale))
         if past is not None and past.names:
             columns += self._past(past, scaled, rows, series)
         dynamic = np.stack(columns, axis=1).astype(np.float32)
@@ -340,7 +316,7 @@ class FeaturePlan:
         return replace(past, values=values)
 
     def _past(self, past: Block, scaled: Scaled, rows: Rows, series: np.ndarray) -> list[np.ndarray]:
-        """Last value and short mean of past covariates at the origin; history rows only, so positions are shifted."""
+        """Last value, short mean and lags of past covariates at the origin; history rows alone, so positions shift."""
         starts = np.concatenate([[0], np.cumsum(scaled.lengths)[:-1]])
         shift = (scaled.indptr[:-1] - starts)[series]
         last = (starts + scaled.lengths - 1)[series]  # past the horizon the origin moves on, these columns do not
@@ -352,6 +328,7 @@ class FeaturePlan:
             out += [hist.lag(column, here, 1), hist.level(column, here, max(2, min(self.season, 28)))]
             if past.names[k] in past.flagged:
                 out.append(hist.lag((~past.observed[:, k]).astype(float), here, 1))
+            out += [hist.lag(column, here, order) for order in self._lags_of(past.names[k]) if order > 1]
         return out
 
     def bounded(self, z: np.ndarray, series: np.ndarray, scaled: Scaled) -> np.ndarray:
@@ -383,8 +360,9 @@ class FeaturePlan:
     def _history(self, z: np.ndarray, rows: Rows, base: np.ndarray, scale: np.ndarray) -> list[np.ndarray]:
         columns = [(hist.lag(z, rows, k) - base) / scale for k in self.lags]
         for width in self.windows:
-            columns += [(hist.window(z, rows, width, s) - base) / scale for s in ("mean", "min", "max")]
-            columns.append(hist.window(z, rows, width, "std") / scale)
+            for s in self.settings.statistics:
+                shift = {"std": 0.0, "sum": width}.get(s, 1.0) * base
+                columns.append((hist.window(z, rows, width, s) - shift) / scale)
         if self.season > 1:
             seasonal = [(hist.same_season(z, rows, self.season, k) - base) / scale for k in (1, 2, 3)]
             stacked = np.stack(seasonal)
@@ -392,6 +370,7 @@ class FeaturePlan:
             total = np.where(known, stacked, 0.0).sum(axis=0)
             count = known.sum(axis=0)
             columns += [*seasonal, np.where(count > 0, total / np.maximum(count, 1), np.nan)]
+        columns += [(hist.same_season(z, rows, m, k) - base) / scale for m in self._further_lagged for k in (1, 2)]
         return columns
 
     # -- features that do not depend on the target --------------------------------------------------------------------
@@ -404,8 +383,11 @@ class FeaturePlan:
             parts.append((steps % self.season).astype(np.float32)[:, None])
         if self.season > 2:
             parts.append(cal.fourier(steps % self.season, self.season, self._fourier_order))
+        parts += [cal.fourier(steps % m, m, _FURTHER_ORDER) for m in self.further]
         if self.country:
-            parts.append(hol.holiday_features(panel.grid, steps, self.country, self.settings.holiday_window))
+            parts.append(hol.holiday_features(panel.grid, steps, self.country, *self._holiday_window))
+            if self.holiday_labels:
+                parts.append(self._holiday_codes(panel, steps))
         known = _joined(panel, future, indptr, rows)
         parts.append(self._known(known, panel, indptr, steps))
         sizes = np.diff(indptr)
@@ -428,10 +410,7 @@ class FeaturePlan:
             if known.categories(name) is not None:
                 columns.append(x)
                 continue
-            way, other = self.fills[k]
-            history = panel.known.values[:, k], panel.known.observed[:, k]
-            usual = typical(*history, panel.series_of_rows(), panel.n_series, _middle(way), other)
-            x = filled(x, known.observed[:, k], indptr, way, usual)
+            x, usual = self._without_gaps(known, panel, indptr, k)
             positive = usual.min() > 0 and np.nanmin(x) > 0
             relative = np.log(x / usual[series]) if positive else x - usual[series]
             change = np.where(np.arange(len(x)) > begin, x - np.concatenate([x[:1], x[:-1]]), 0.0)
@@ -439,9 +418,28 @@ class FeaturePlan:
             for j in self.id_groups:
                 group = _codes([key[j] for key in panel.ids])[series]
                 columns.append(relative - _mean_by_step(relative, steps + (steps.max() + 1) * group))
+            columns += [hist.gather(x, np.arange(len(x)) - order, begin) for order in self._lags_of(name)]
             if name in known.flagged:
                 columns.append((~known.observed[:, k]).astype(float))
         return np.stack(columns, axis=1).astype(np.float32) if columns else np.empty((len(series), 0), np.float32)
+
+    def _without_gaps(self, known: Block, panel: Panel, indptr: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Values of known covariate k [rows of indptr] with its gaps filled, and what is usual in each series [n]."""
+        way, other = self.fills[k]
+        history = panel.known.values[:, k], panel.known.observed[:, k]
+        usual = typical(*history, panel.series_of_rows(), panel.n_series, _middle(way), other)
+        return filled(known.values[:, k], known.observed[:, k], indptr, way, usual), usual
+
+    def _holiday_codes(self, panel: Panel, steps: np.ndarray) -> np.ndarray:
+        """0 on ordinary days, else the number of the day's name; -1 = a name that training did not have."""
+        code = {name: i + 1 for i, name in enumerate(self.holiday_labels)} | {"": 0}
+        unique, where = np.unique(steps, return_inverse=True)
+        labels = hol.holiday_labels(panel.grid, unique, self.country or "", *self._holiday_window)
+        return np.array([code.get(label, -1) for label in labels], dtype=np.float32)[where][:, None]
+
+    @property
+    def _holiday_window(self) -> tuple[int, int]:
+        return self.settings.holidays_before, self.settings.holidays_after
 
     # -- state --------------------------------------------------------------------------------------------------------
 
@@ -460,7 +458,8 @@ class FeaturePlan:
         values["columns"] = tuple((name, source) for name, source in raw["columns"])
         for name in ("fills", "past_fills"):
             values[name] = tuple((way, other) for way, other in raw[name])
-        for name in ("lags", "windows", "calendar", "id_groups"):
+        values["feature_lags"] = tuple((name, tuple(lags)) for name, lags in raw["feature_lags"])
+        for name in ("lags", "windows", "calendar", "id_groups", "further", "holiday_labels"):
             values[name] = tuple(raw[name])
         return cls(**values)
 
@@ -529,52 +528,32 @@ def _joined(panel: Panel, future: Future | None, indptr: np.ndarray, rows: np.nd
     return replace(panel.known, values=values, observed=observed)
 
 
-def _wants_log(panel: Panel, transform: str, season: int) -> bool:
-    if transform == "none":
-        return False
-    y = panel.y[panel.observed]
-    return bool(len(y)) and y.min() >= 0 and (transform == "log" or _multiplicative(panel, season))
+def _look_back(panel: Panel, settings: PlanSettings, season: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Lags and window widths, as asked for or found."""
+    lags, windows = numbers("lags", settings.lags, 1), numbers("windows", settings.windows, 2)
+    typical_length = int(np.median(panel.lengths))
+    if settings.lags == "default":
+        lags = default_lags(season, typical_length)
+    if settings.windows == "default":
+        windows = default_windows(season, typical_length)
+    if "auto" in {settings.lags, settings.windows}:
+        lag, width = look_back(panel, season)
+        lags = tuple(range(1, lag + 1)) if settings.lags == "auto" else lags
+        windows = ((width,) if width > 1 else ()) if settings.windows == "auto" else windows
+    return lags, windows
 
 
-def _multiplicative(panel: Panel, season: int) -> bool:
-    """Whether changes grow with the level within series: median rank correlation of |change| and level over series."""
-    votes = []
-    for i in np.unique(np.linspace(0, panel.n_series - 1, min(panel.n_series, 100)).astype(int)):
-        y = panel.series(i)
-        width = max(season, 4)
-        blocks = len(y) // width
-        if blocks < 4:
-            continue
-        table = y[-blocks * width :].reshape(blocks, width)
-        level, spread = table.mean(axis=1), table.std(axis=1)
-        if np.ptp(level) <= 0:
-            continue
-        votes.append(np.corrcoef(level.argsort().argsort(), spread.argsort().argsort())[0, 1])
-    return bool(votes) and float(np.median(votes)) > 0.3
+def _further_seasons(panel: Panel, settings: PlanSettings, season: int) -> tuple[int, ...]:
+    """Longer seasons that get features: with the base that repeats the shorter one, which is where they pay."""
+    return further_seasons(panel, season) if settings.further_seasons and settings.base == "seasonal" else ()
 
 
-def _shifts(panel: Panel) -> np.ndarray:
-    """What keeps the log of each series tame: 0, or its mean where it comes nearer to zero than a hundredth of that."""
-    first = panel.indptr[:-1]
-    mean = np.add.reduceat(np.maximum(panel.y, 0.0), first) / panel.lengths
-    low = np.minimum.reduceat(panel.y, first)
-    return np.where(low > 0.01 * mean, 0.0, np.where(mean > 0, mean, 1.0))
-
-
-def scales(z: np.ndarray, indptr: np.ndarray, season: int) -> tuple[np.ndarray, np.ndarray]:
-    """Per series: mean absolute seasonal change of z (1 where there is none), and its lowest and highest value."""
-    first, sizes = indptr[:-1], np.diff(indptr)
-    step = np.where(sizes > season, season, 1)
-    rows = np.arange(len(z))
-    back = rows - np.repeat(step, sizes)
-    inside = back >= np.repeat(first, sizes)
-    jump = np.where(inside, np.abs(z - z[np.maximum(back, 0)]), 0.0)
-    change = np.add.reduceat(jump, first) / np.maximum(sizes - step, 1)
-    centre = np.repeat(np.add.reduceat(z, first) / sizes, sizes)
-    spread = np.sqrt(np.add.reduceat(np.square(z - centre), first) / sizes)
-    bounds = np.stack([np.minimum.reduceat(z, first), np.maximum.reduceat(z, first)], axis=1)
-    typical = np.maximum(np.maximum(change, 0.1 * spread), 1e-9 * np.abs(bounds).max(axis=1))
-    return np.where(typical > 0, typical, 1.0), bounds
+def _holiday_labels(panel: Panel, settings: PlanSettings, country: str | None) -> tuple[str, ...]:
+    """Names of days that the panel's rows can teach."""
+    if not country or not panel.n_rows:
+        return ()
+    ends = int(panel.start.min()), int(panel.last.max())
+    return hol.learnable_labels(panel.grid, *ends, country, settings.holidays_before, settings.holidays_after)
 
 
 def _worth_learning(panel: Panel, season: int) -> np.ndarray:

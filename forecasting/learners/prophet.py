@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from automl.errors import ConfigError, DeadlineExceededError, LearnerError
-from forecasting.features.holidays import check_country, holiday_features
+from forecasting.features.holidays import check_country, holiday_days, holiday_features, is_fine
 from forecasting.learners.local import LEAST_ROWS, History, Local, Model
 from forecasting.season import period_seconds
 
@@ -24,17 +24,19 @@ if TYPE_CHECKING:
     from forecasting.panel import Block, Panel
     from forecasting.timegrid import TimeGrid
 
-_DAY_SECONDS = 86_400.0
 _PATHS = 1_000
 _MOST_ITERATIONS = 2_000
 _MOST_NEWTON_ROWS = 300
 _MOST_HARMONICS = 10
+_DAY_SECONDS = 86_400.0
 _LEAST_TIMEOUT = 0.1
 _CALENDAR = ((365.25, 10, 730.0, math.inf), (7.0, 3, 14.0, 7.0), (1.0, 4, 2.0, 1.0))
 """Prophet's own seasons: period, harmonics, shortest history, steps finer than this; all in days."""
 
 _SAME = 0.02
 """Periods nearer than this, relatively, are one season."""
+
+_YEARS_AHEAD = 10
 
 
 @dataclass(kw_only=True)
@@ -149,8 +151,11 @@ class Prophet(Local):
         if self._season > 1 and (grid.is_integer or _is_new(self._season * step, step, len(history.y) * step)):
             harmonics = min(self._season // 2, _MOST_HARMONICS)
             model.add_seasonality("season", period=self._season * step, fourier_order=harmonics)
-        if self._country and self.holidays and _fine(grid):
-            model.add_country_holidays(self._country)
+        if self._country and self.holidays and is_fine(grid):
+            if "-" in self._country:
+                model.holidays = _holidays(self._country, grid, history.first, history.first + len(history.y))
+            else:
+                model.add_country_holidays(self._country)
         return model
 
     def _predict(self, model: Model, history: History, ahead: Block, horizon: int, levels: tuple) -> np.ndarray:
@@ -187,15 +192,19 @@ class Prophet(Local):
                 columns[f"known_{k}"] = block.values[:, k]
             else:
                 columns |= {f"known_{k}_{c}": (block.values[:, k] == c) * 1.0 for c in range(len(categories))}
-        if self._country and self.holidays and not grid.is_integer and not _fine(grid):
-            counts = holiday_features(grid, steps, self._country, window=0)
+        if self._country and self.holidays and not grid.is_integer and not is_fine(grid):
+            counts = holiday_features(grid, steps, self._country, 0, 0)
             columns |= {f"holidays_{k}": counts[:, k].astype(float) for k in range(counts.shape[1])}
         return columns
 
 
-def _fine(grid: TimeGrid) -> bool:
-    """Whether a step is a day or less."""
-    return not grid.is_integer and period_seconds(grid.freq) <= _DAY_SECONDS
+def _holidays(country: str, grid: TimeGrid, first: int, end: int) -> DataFrame:
+    """Public holidays of a subdivision, which Prophet's own tables do not have, from the history to years ahead."""
+    import pandas as pd
+
+    stamps = grid.stamps(np.array([first, end]))
+    days, names = holiday_days(country, stamps[0].year, stamps[1].year + _YEARS_AHEAD)
+    return pd.DataFrame({"ds": pd.to_datetime(days, unit="D"), "holiday": names})
 
 
 def _is_new(period: float, step: float, history: float) -> bool:

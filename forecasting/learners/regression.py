@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from automl.errors import LearnerError, MissingPackageError
-from forecasting.features.plan import FeaturePlan, PlanSettings, direct_forecast, scales
+from forecasting.features.plan import FeaturePlan, direct_forecast
+from forecasting.features.scaling import scales
+from forecasting.features.settings import PlanSettings
 from forecasting.learners.base import FitContext, NewHistory, Unseen, gaussian_channels
 from forecasting.panel import Forecast
 
@@ -29,19 +31,25 @@ class Pooled(ABC):
 
     Parameters
     ----------
-    strategy, lags, windows, transform, base, series_code, max_rows, holiday_window : see PlanSettings.
+    strategy .. holidays_after : see PlanSettings.
     weighting : "equal" (every series counts alike on its own scale) or "volume" (rows count by the series' scale,
         for metrics that add up units).
     """
 
     strategy: str = "direct"
-    lags: str = "auto"
-    windows: str = "auto"
+    lags: str = "default"
+    windows: str = "default"
+    window_statistics: str = "mean,min,max,std"
+    feature_lags: str = ""
+    stl: str = ""
+    further_seasons: bool = False
     transform: str = "auto"
     base: str = "level"
     series_code: bool = True
     max_rows: int = 200_000
-    holiday_window: int = 3
+    memory_mb: float = 0.0
+    holidays_before: int = 3
+    holidays_after: int = 3
     weighting: str = "equal"
 
     _plan: Any = field(default=None, init=False, repr=False, compare=False)

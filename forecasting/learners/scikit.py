@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from forecasting.features.plan import HOLIDAY_CODE
 from forecasting.learners.regression import Pooled
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Sklearn(Pooled):
     _mean: Any = field(default=None, init=False, repr=False, compare=False)
 
     dummies: ClassVar[bool] = False
+    unseen_columns: ClassVar[tuple[str, ...]] = ()
+    """Columns left out."""
 
     def _fit(self, design: Design, weight: np.ndarray, context: FitContext) -> None:
         from sklearn.exceptions import ConvergenceWarning
@@ -59,6 +62,9 @@ class Sklearn(Pooled):
 
     def _clean(self, x: np.ndarray) -> np.ndarray:
         x = np.where(np.isfinite(x), x, self._fill)
+        for i, name in enumerate(self._plan.feature_names if self.unseen_columns else ()):
+            if name in self.unseen_columns:
+                x[:, i] = 0.0
         if not self._levels:
             return x
         plain = self._plain(x.shape[1])
@@ -204,6 +210,8 @@ class KNN(Sklearn):
 
     name: ClassVar[str] = "KNN"
     explained_as: ClassVar[str] = "permutation"
+    unseen_columns: ClassVar[tuple[str, ...]] = (HOLIDAY_CODE,)
+    """Numbers of names are no distances; flags and days to a holiday are."""
     _weighted: ClassVar[bool] = False
 
     def _build(self, context: FitContext, rows: int) -> Any:

@@ -405,5 +405,5 @@ def calendar_inputs(grid: TimeGrid, steps: np.ndarray, season: int, country: str
     ]
     parts = [fourier(at, 1, order) for at, order, coarsest in cycles if order and seconds <= coarsest]
     if country is not None:
-        parts.append(holiday_features(grid, steps, country, _HOLIDAY_WINDOW) / (_HOLIDAY_WINDOW + 1))
+        parts.append(holiday_features(grid, steps, country, _HOLIDAY_WINDOW, _HOLIDAY_WINDOW) / (_HOLIDAY_WINDOW + 1))
     return np.concatenate([np.empty((len(steps), 0)), *parts], axis=1)

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 
 from forecasting.features import history as hist
 from forecasting.features.calendar import CALENDAR_NAMES, calendar, calendar_names
+from forecasting.features.decompose import decompose
 from forecasting.features.history import Rows
 from forecasting.features.holidays import holiday_features, holiday_names
-from forecasting.features.plan import FeaturePlan, PlanSettings, auto_lags, direct_forecast
+from forecasting.features.plan import FeaturePlan, direct_forecast
+from forecasting.features.settings import PlanSettings, default_lags
 from forecasting.learners.base import FitContext
 from forecasting.panel import Future, Panel
 from forecasting.timegrid import TimeGrid
@@ -86,24 +88,24 @@ def test_calendar_is_pruned_by_frequency(freq, absent, present):
 
 def test_holidays_daily_window():
     grid = TimeGrid("D", "2020-12-20")
-    values = holiday_features(grid, np.arange(10), "US", 3)
-    table = pd.DataFrame(values, columns=list(holiday_names(grid, 3)), index=grid.stamps(np.arange(10)))
+    values = holiday_features(grid, np.arange(10), "US", 3, 3)
+    table = pd.DataFrame(values, columns=list(holiday_names(grid, 3, 3)), index=grid.stamps(np.arange(10)))
     assert table.loc["2020-12-25", "holiday"] == 1
-    assert table.loc["2020-12-23"].tolist() == [0, 2, 4]
-    assert table.loc["2020-12-27"].tolist() == [0, 4, 2]
+    assert table.loc["2020-12-23"].tolist() == [0, 0, 2, 4]
+    assert table.loc["2020-12-27"].tolist() == [0, 0, 4, 2]
 
 
 def test_holidays_are_counted_on_weekly_data():
     grid = TimeGrid("W-THU", "2020-12-24")
-    ahead, back = holiday_features(grid, np.array([0, 1]), "US", 3).T
+    ahead, back = holiday_features(grid, np.array([0, 1]), "US", 3, 3).T
     assert ahead.tolist() == [1, 1]  # the 25th in the week from the 24th, New Year in the one from the 31st
     assert back.tolist() == [0, 1]
 
 
 def test_holidays_do_not_depend_on_which_steps_are_asked_together():
     grid = TimeGrid("D", "2019-01-01")
-    whole = holiday_features(grid, np.arange(900), "US", 3)
-    np.testing.assert_array_equal(whole[400:410], holiday_features(grid, np.arange(400, 410), "US", 3))
+    whole = holiday_features(grid, np.arange(900), "US", 3, 3)
+    np.testing.assert_array_equal(whole[400:410], holiday_features(grid, np.arange(400, 410), "US", 3, 3))
 
 
 def _naive_window(y, origin, begin, width, statistic):
@@ -137,15 +139,22 @@ def test_history_features_equal_their_slow_twins(sizes, width, seed):
     np.testing.assert_array_equal(hist.same_season(y, rows, width, 1), seasonal)
 
 
-PLANS = [
-    PlanSettings(strategy=s, base=b, transform=t)
-    for s in ("direct", "recursive")
-    for b in ("none", "last", "level", "seasonal")
-    for t in ("none", "log")
-]
+PLANS = (
+    [
+        PlanSettings(strategy=s, base=b, transform=t)
+        for s in ("direct", "recursive")
+        for b in ("none", "last", "level", "seasonal")
+        for t in ("none", "log")
+    ]
+    + [
+        PlanSettings(strategy=s, base=b, lags="auto", windows="auto", feature_lags="1,3", stl="season_trend")
+        for s, b in (("direct", "seasonal"), ("recursive", "level"))
+    ]
+    + [PlanSettings(feature_lags="auto", stl="season", window_statistics="sum,std")]
+)
 
 
-@pytest.mark.parametrize("plan_settings", PLANS, ids=lambda p: f"{p.strategy}-{p.base}-{p.transform}")
+@pytest.mark.parametrize("plan_settings", PLANS, ids=lambda p: f"{p.strategy}-{p.base}-{p.transform}-{p.stl}")
 @given(seed=st.integers(0, 1000), shock=st.sampled_from([1.0, -3.0, 1e6]))
 @settings(max_examples=5, deadline=None)
 def test_rows_never_read_past_their_origin(plan_settings, seed, shock):
@@ -167,7 +176,9 @@ def test_rows_never_read_past_their_origin(plan_settings, seed, shock):
     past_values = panel.past.values.copy()
     past_values[after] += shock
     before = plan.design(scaled, kept, series[early], panel.past)
-    shocked = plan.design(replace(scaled, z=z), kept, series[early], replace(panel.past, values=past_values))
+    parts = decompose(z, scaled.indptr, 12) if scaled.parts else None
+    wild = replace(scaled, z=z, parts=parts)
+    shocked = plan.design(wild, kept, series[early], replace(panel.past, values=past_values))
     assert early.any()
     assert before.x.tobytes() == shocked.x.tobytes()
     assert before.base.tobytes() == shocked.base.tobytes()
@@ -182,7 +193,8 @@ def test_plan_is_fitted_on_the_training_part_only():
         known=panel.known, past=panel.past, static=panel.static,
     )  # fmt: skip
     cut = panel.lengths - 8
-    plans = [FeaturePlan.fit(p.head(cut), PlanSettings(), context) for p in (panel, wild)]
+    chosen = PlanSettings(lags="auto", windows="auto", feature_lags="auto", stl="season_trend")
+    plans = [FeaturePlan.fit(p.head(cut), chosen, context) for p in (panel, wild)]
     assert plans[0] == plans[1]
     scales = [plan.scale(p.head(cut)) for plan, p in zip(plans, (panel, wild), strict=True)]
     assert scales[0].scale.tobytes() == scales[1].scale.tobytes()
@@ -292,7 +304,8 @@ def test_plan_round_trips_through_json():
     import json
 
     panel = small_panel()
-    plan = FeaturePlan.fit(panel, PlanSettings(), FitContext(horizon=HORIZON, season=12, country="US"))
+    chosen = PlanSettings(feature_lags="1,2", stl="season_trend")
+    plan = FeaturePlan.fit(panel, chosen, FitContext(horizon=HORIZON, season=12, country="US"))
     assert FeaturePlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
     scaled = plan.scale(panel, future_of(panel, HORIZON))
     rows, series = plan.future_rows(scaled, HORIZON)
@@ -308,4 +321,40 @@ def test_bad_plan_settings_name_the_setting():
         PlanSettings(windows="1")
     with pytest.raises(ConfigError, match="strategy must be one of direct, recursive"):
         PlanSettings(strategy="both")
-    assert auto_lags(7, 1000)[-1] == 28
+    assert default_lags(7, 1000)[-1] == 28
+
+
+def _hourly(weekend, weeks=8, seed=0):
+    t = np.arange(24 * 7 * weeks)
+    noise = 0.1 * np.random.default_rng(seed).standard_normal(len(t))
+    return np.sin(2 * np.pi * t / 24) + weekend * (t // 24 % 7 > 4) + noise
+
+
+def test_the_week_of_hourly_data_is_found_and_given():
+    panel = Panel.from_arrays([_hourly(1.0), _hourly(1.5, seed=1)], TimeGrid("h", "2001-01-01"))
+    chosen = PlanSettings(base="seasonal", transform="none", further_seasons=True)
+    context = FitContext(horizon=30, season=24)
+    plan = FeaturePlan.fit(panel, chosen, context)
+    assert plan.further == (168,)
+    assert {"sin1_season168", "season168_lag1", "season168_lag2"} <= set(plan.feature_names)
+    assert FeaturePlan.from_json(plan.to_json()) == plan
+    scaled = plan.scale(panel, Future.bare(panel, 30))
+    rows, series = plan.future_rows(scaled, 30)
+    design = plan.design(scaled, rows, series)
+    at = plan.feature_names.index("season168_lag1")
+    week_before = design.x[:, at] * design.scale + design.base
+    want = [scaled.z[t - 168] for t in rows.target]
+    np.testing.assert_allclose(week_before, want, atol=1e-5)
+    flat = Panel.from_arrays([_hourly(0.0), _hourly(0.0, seed=1)], panel.grid)
+    assert FeaturePlan.fit(flat, chosen, context).further == ()
+    assert FeaturePlan.fit(panel, PlanSettings(base="seasonal"), context).further == ()
+
+
+def test_the_year_of_daily_data_gives_pairs_without_lags():
+    panel = Panel.from_arrays([np.random.default_rng(0).standard_normal(800)], TimeGrid("D", "2001-01-01"))
+    chosen = PlanSettings(base="seasonal", further_seasons=True)
+    plan = FeaturePlan.fit(panel, chosen, FitContext(horizon=7, season=7))
+    assert plan.further == (365,)
+    assert not [n for n in plan.feature_names if n.startswith("season365")]
+    short = FeaturePlan.fit(panel.head(np.array([700])), chosen, FitContext(horizon=7, season=7))
+    assert short.further == ()

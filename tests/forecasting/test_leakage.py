@@ -34,7 +34,8 @@ SMALL = {
 
 def _task(panel):
     search = SearchSettings(n_windows=3, window_step=HORIZON)
-    chosen = Settings(search=search, features=FeatureSettings(holidays="US"))
+    features = FeatureSettings(lags="auto", feature_lags="auto", use_stl="season_trend", holidays="US")
+    chosen = Settings(search=search, features=features)
     return plan_task(panel, HORIZON, chosen, seed=0).task
 
 

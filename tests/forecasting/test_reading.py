@@ -10,7 +10,8 @@ import pytest
 from automl.errors import DataError
 from automl.guardrails import Report
 from forecasting.config import Covariates, DataSettings
-from forecasting.features.plan import FeaturePlan, PlanSettings
+from forecasting.features.plan import FeaturePlan
+from forecasting.features.settings import PlanSettings
 from forecasting.forecaster import Forecaster
 from forecasting.frame import Schema, future_block, history_frame, prepare, prepare_history
 from forecasting.learners.base import FitContext

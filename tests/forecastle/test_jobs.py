@@ -36,6 +36,7 @@ limits:
   max_cores_per_trial: 1
   enable_early_termination: false
   exit_score: 0.25
+  memory_limit_mb: 300
 forecasting:
   time_column_name: WeekStarting
   time_series_id_column_names: [Store, Brand]
@@ -43,8 +44,15 @@ forecasting:
   frequency: W-THU
   target_lags: [1, 2, 52]
   target_rolling_window_size: 4
+  target_rolling_window_statistics: [mean, sum]
+  feature_lags: [1, 2]
+  use_stl: season_trend
   seasonality: 52
+  use_further_seasons: true
   country_or_region_for_holidays: US
+  holiday_subdivision: CA
+  holiday_window: [5, 1]
+  target_transform: log
   short_series_handling_config: drop
   target_aggregate_function: sum
   cv_step_size: 4
@@ -78,6 +86,10 @@ def test_every_key_finds_its_setting(full, tmp_path):
     assert (data.covariates.known, data.covariates.past) == (("Price", "Advert"), ("logQuantity",))
     assert (data.freq, data.aggregate, data.short_series, data.weight) == ("W-THU", "sum", "drop", "Income")
     assert (features.season, features.lags, features.windows, features.holidays) == (52, (1, 2, 52), (4,), "US")
+    assert features.window_statistics == ("mean", "sum")
+    assert (features.feature_lags, features.use_stl) == ((1, 2), "season_trend")
+    assert (features.target_transform, features.memory_limit_mb) == ("log", 300)
+    assert (features.country, features.holiday_window, features.further_seasons) == ("US-CA", (5, 1), True)
     assert (search.n_windows, search.window_step, search.workers, search.threads) == (3, 4, 2, 1)
     assert search.metric == "normalized_root_mean_squared_error"
     assert (search.allowed, search.blocked) == (("LightGBM", "Naive", "ElasticNet"), ("Naive",))
@@ -90,6 +102,10 @@ def test_every_key_finds_its_setting(full, tmp_path):
     assert full.training.enable_model_explainability
     assert full.data.training_data == str(tmp_path.resolve() / "train.csv")
     assert Path(full.data.test_data).resolve() == (tmp_path.parent / "test.csv").resolve()
+
+
+def test_the_horizon_may_be_left_to_the_data():
+    assert parse_job({"forecasting": {"forecast_horizon": "auto"}}).forecasting.forecast_horizon == "auto"
 
 
 def test_an_empty_job_means_our_defaults(tmp_path):
@@ -165,6 +181,7 @@ OLD = {
     "concurrent_iterations": (2, "limits.max_concurrent_trials", 2),
     "max_cores_per_iteration": (-1, "limits.max_cores_per_trial", -1),
     "enable_early_stopping": (False, "limits.enable_early_termination", False),
+    "mem_in_mb": (512, "limits.memory_limit_mb", 512),
     "experiment_exit_score": (0.5, "limits.exit_score", 0.5),
     "grain_column_names": (["a"], "forecasting.time_series_id_column_names", ["a"]),
     "max_horizon": (9, "forecasting.forecast_horizon", 9),
@@ -242,12 +259,14 @@ def test_default_columns_are_not_taken_for_covariates():
         ({"limits": {"max_trials": True}}, r"limits\.max_trials: expected a whole number or null, got true"),
         ({"limits": {"enable_early_termination": 1}}, r"enable_early_termination: expected true or false"),
         ({"limits": 3}, r"limits: expected a block of keys and values, got the number 3"),
-        ({"forecasting": {"forecast_horizon": "auto"}}, r"forecasting\.forecast_horizon: expected a whole number"),
+        (
+            {"forecasting": {"forecast_horizon": "all"}},
+            r"forecast_horizon: expected a whole number or 'auto', got the text 'all'",
+        ),
         (
             {"forecasting": {"target_lags": [1, "x"]}},
-            r"target_lags: expected .*a list of whole numbers, 'auto' or null",
+            r"target_lags: expected .*a list of whole numbers, 'default' or 'auto' or null",
         ),
-        ({"forecasting": {"use_stl": "season"}}, r"forecasting\.use_stl is not supported"),
         (
             {"forecasting": {"short_series_handling_config": "padd"}},
             r"short_series_handling_config: expected 'auto' or 'pad' or 'drop' or null, got the text 'padd'",
@@ -266,7 +285,10 @@ def test_default_columns_are_not_taken_for_covariates():
             r"training\.enable_onnx_compatible_models is not supported",
         ),
         ({"training": {"training_mode": "distributed"}}, r"training\.training_mode is not supported"),
-        ({"forecasting": {"feature_lags": "auto"}}, r"forecasting\.feature_lags is not supported"),
+        (
+            {"forecasting": {"use_stl": "trend"}},
+            r"use_stl: expected 'season' or 'season_trend' or null, got the text 'trend'",
+        ),
         ({"forecasting": {"hierarchy_column_names": ["a"]}}, r"hierarchy_column_names is not supported"),
         ({"data": {"validation_data_size": 0.2}}, r"data\.validation_data_size is not supported"),
         (["a", "b"], r"a job is a mapping"),
