@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from forecasting.charts.agreement import AgreementChart
 from forecasting.charts.folds import folds_of
 from forecasting.charts.horizon import HorizonChart, draw
-from forecasting.charts.page import Chart, blank, plain, write, write_page
+from forecasting.charts.page import Chart, blank, legend_below, plain, write, write_page
 from forecasting.charts.residuals import ResidualChart
 from forecasting.plots import keys_of
 
@@ -95,6 +95,6 @@ def write_pages(
             page = blank(8.3, 5.0, "")
             axis = page.subplots()
             draw(axis, fold, folds.label, width=100)
-            axis.legend(frameon=False, fontsize=9, ncols=4)
+            legend_below(page, axis)
             book.savefig(page)
     return write(path, buffer.getvalue())

@@ -17,6 +17,7 @@ from forecasting.charts.page import (
     bare,
     blank,
     laid_out,
+    legend_below,
     number_axis,
     plain,
     shortened,
@@ -68,8 +69,7 @@ class HorizonChart(Chart):
                 draw(axis, placed[r, k], self.folds.label, width=100 if columns == 1 else 52)
             else:
                 axis.set_axis_off()
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", frameon=False, ncols=4, fontsize=9)
+        legend_below(figure, axes[0, 0])
         return figure
 
     def figure(self) -> Any:

@@ -206,6 +206,12 @@ def bare(axis: Any) -> None:
     axis.tick_params(labelsize=8)
 
 
+def legend_below(figure: Any, axis: Any) -> None:
+    """Put the legend of one panel below all of them, where it covers nothing."""
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", frameon=False, ncols=4, fontsize=9)
+
+
 def laid_out(figure: Any, title: str, height: int) -> Any:
     """Give a plotly figure the look of all of them."""
     figure.update_layout(

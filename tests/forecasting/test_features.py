@@ -34,12 +34,32 @@ def test_lag_expansion_table():
     scaled = plan.scale(panel)
     rows, series = plan.training_rows(scaled, seed=0)
     design = plan.design(scaled, rows, series)
+    assert plan.feature_names == (
+        "year",
+        "half",
+        "quarter",
+        "month",
+        "horizon_origin",
+        "lag1",
+        "base_level",
+        "log_scale",
+    )
     lag = design.x[:, plan.feature_names.index("lag1")] * scaled.scale[0]
     ahead = design.x[:, plan.feature_names.index("horizon_origin")]
-    april = {int(h): v for h, v, t in zip(ahead, lag, rows.target, strict=True) if t == 3}
-    assert april == pytest.approx({1: 20.0, 2: 10.0, 3: 0.0})
-    # 6 values, every target after the first from every origin inside the series: 5 + 4 + 3 rows
-    assert len(rows.target) == 12
+    month = design.x[:, plan.feature_names.index("month")]
+    table = {(int(m), int(h)): round(float(v), 4) for m, h, v in zip(month, ahead, lag, strict=True)}
+    assert {h: v for (m, h), v in table.items() if m == 4} == {1: 20.0, 2: 10.0, 3: 0.0}
+    assert {h: v for (m, h), v in table.items() if m == 6} == {1: 40.0, 2: 30.0, 3: 20.0}
+    # every target stands there once for each of the 3 distances, less those from before the series: 5 + 4 + 3 rows
+    assert len(table) == len(rows.target) == 12
+    assert [sum(m == month for m, _ in table) for month in range(1, 7)] == [0, 1, 2, 3, 3, 3]
+    truth = design.y * scaled.scale[0]
+    np.testing.assert_allclose(truth, 10.0 * (month - 1), atol=1e-6)
+    # and the forecast: one row for each distance, all of them seen from the last value
+    future, of = plan.future_rows(plan.scale(panel, Future.bare(panel, 3)), 3)
+    seen = plan.design(plan.scale(panel, Future.bare(panel, 3)), future, of).x
+    assert seen[:, plan.feature_names.index("horizon_origin")].tolist() == [1, 2, 3]
+    assert (seen[:, plan.feature_names.index("lag1")] * scaled.scale[0]).round(4).tolist() == [50.0] * 3
 
 
 def test_calendar_golden_row():
