@@ -162,7 +162,7 @@ class FeatureSettings:
     window_statistics: str | Sequence[str] = ("mean", "min", "max", "std")
     feature_lags: int | str | Sequence[int] | None = None
     use_stl: str | None = None
-    further_seasons: bool = False
+    further_seasons: bool = True
     holidays: str | None = None
     holiday_subdivision: str | None = None
     holiday_window: int | tuple[int, int] = 3

@@ -430,7 +430,10 @@ def _finish(forecaster: Forecaster, run: Path, frame: DataFrame | None) -> None:
     from forecasting.plots import forecast_html
 
     board = forecaster.leaderboard()
-    _print_table(_short(board), f"Leaderboard ({board['metric'].iloc[0]})", stderr=True)
+    skipped = board["status"] == "skipped"
+    _print_table(_short(board[~skipped]), f"Leaderboard ({board['metric'].iloc[0]})", stderr=True)
+    if skipped.any():
+        _say(f"{skipped.sum()} learners were not tried; the leaderboard file says why.")
     checks = forecaster.guardrails()
     for row in checks[checks["status"] != "passed"].itertuples():
         _say(f"{row.name}: {row.message}", style="yellow" if row.status == "alerted" else "")

@@ -73,7 +73,7 @@ class JobForecasting:
     feature_lags: int | list[int] | Auto | None = None
     use_stl: Literal["season", "season_trend"] | None = None
     seasonality: int | Auto | None = "auto"
-    use_further_seasons: bool = False
+    use_further_seasons: bool = True
     country_or_region_for_holidays: str | None = None
     holiday_subdivision: str | None = None
     holiday_window: int | list[int] = 3

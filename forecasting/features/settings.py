@@ -49,7 +49,7 @@ class PlanSettings:
     window_statistics: str = "mean,min,max,std"
     feature_lags: str = ""
     stl: str = ""
-    further_seasons: bool = False
+    further_seasons: bool = True
     transform: str = "auto"
     base: str = "level"
     series_code: bool = True

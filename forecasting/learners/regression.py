@@ -42,7 +42,7 @@ class Pooled(ABC):
     window_statistics: str = "mean,min,max,std"
     feature_lags: str = ""
     stl: str = ""
-    further_seasons: bool = False
+    further_seasons: bool = True
     transform: str = "auto"
     base: str = "level"
     series_code: bool = True

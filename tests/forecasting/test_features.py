@@ -367,7 +367,8 @@ def test_the_week_of_hourly_data_is_found_and_given():
     np.testing.assert_allclose(week_before, want, atol=1e-5)
     flat = Panel.from_arrays([_hourly(0.0), _hourly(0.0, seed=1)], panel.grid)
     assert FeaturePlan.fit(flat, chosen, context).further == ()
-    assert FeaturePlan.fit(panel, PlanSettings(base="seasonal"), context).further == ()
+    assert FeaturePlan.fit(panel, PlanSettings(base="level"), context).further == ()
+    assert FeaturePlan.fit(panel, PlanSettings(base="seasonal", further_seasons=False), context).further == ()
 
 
 def test_the_year_of_daily_data_gives_pairs_without_lags():

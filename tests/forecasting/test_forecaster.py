@@ -199,6 +199,7 @@ def test_explain_finds_the_price(fitted):
 
 def test_explanations_by_step_and_by_row(fitted):
     model, _, test, _ = fitted
+    test = test.drop(columns="y")
     steps = model.explain("ElasticNet", by_horizon=True)
     assert steps.columns.tolist() == ["feature", "importance", "std", "method", "horizon"]
     assert steps["horizon"].nunique() == HORIZON

@@ -138,7 +138,7 @@ def test_settings_survive_their_json():
     features = FeatureSettings(
         lags=(1, 2), windows="auto", window_statistics="sum", feature_lags=3, use_stl="season", holidays="US",
         holiday_subdivision="CA", holiday_window=(1, 2), target_transform="none", memory_limit_mb=10.0,
-        further_seasons=True,
+        further_seasons=False,
     )  # fmt: skip
     chosen = Settings(features=features, integer=True, non_negative=False, quantiles=(0.2,))
     assert settings_from_json(settings_to_json(chosen)) == chosen

@@ -48,7 +48,7 @@ forecasting:
   feature_lags: [1, 2]
   use_stl: season_trend
   seasonality: 52
-  use_further_seasons: true
+  use_further_seasons: false
   country_or_region_for_holidays: US
   holiday_subdivision: CA
   holiday_window: [5, 1]
@@ -89,7 +89,7 @@ def test_every_key_finds_its_setting(full, tmp_path):
     assert features.window_statistics == ("mean", "sum")
     assert (features.feature_lags, features.use_stl) == ((1, 2), "season_trend")
     assert (features.target_transform, features.memory_limit_mb) == ("log", 300)
-    assert (features.country, features.holiday_window, features.further_seasons) == ("US-CA", (5, 1), True)
+    assert (features.country, features.holiday_window, features.further_seasons) == ("US-CA", (5, 1), False)
     assert (search.n_windows, search.window_step, search.workers, search.threads) == (3, 4, 2, 1)
     assert search.metric == "normalized_root_mean_squared_error"
     assert (search.allowed, search.blocked) == (("LightGBM", "Naive", "ElasticNet"), ("Naive",))
