@@ -379,3 +379,22 @@ def test_the_year_of_daily_data_gives_pairs_without_lags():
     assert not [n for n in plan.feature_names if n.startswith("season365")]
     short = FeaturePlan.fit(panel.head(np.array([700])), chosen, FitContext(horizon=7, season=7))
     assert short.further == ()
+
+
+def test_longer_seasons_are_read_up_to_the_origin_only():
+    from dataclasses import replace
+
+    panel = Panel.from_arrays([_hourly(1.0), _hourly(1.5, seed=1)], TimeGrid("h", "2001-01-01"))
+    chosen = PlanSettings(base="seasonal", transform="none", max_rows=4000)
+    plan = FeaturePlan.fit(panel, chosen, FitContext(horizon=30, season=24))
+    assert plan.further == (168,)
+    scaled = plan.scale(panel)
+    rows, series = plan.training_rows(scaled, 0)
+    position = rows.origin - rows.begin
+    for cut in (400, 900):
+        kept = position <= cut
+        early = Rows(rows.target[kept], rows.ahead[kept], rows.begin[kept])
+        after = np.concatenate([np.arange(n) > cut for n in panel.lengths])
+        wild = replace(scaled, z=np.where(after, -7 * scaled.z, scaled.z))
+        seen, shocked = (plan.design(s, early, series[kept]) for s in (scaled, wild))
+        assert seen.x.tobytes() == shocked.x.tobytes()
