@@ -11,6 +11,7 @@ from automl.budget import Deadline
 from automl.errors import ConfigError
 from forecasting.backtest import Window
 from forecasting.features.plan import direct_forecast, forecast_rounds
+from forecasting.learners.base import inputs_of
 from forecasting.learners.regression import Pooled
 from forecasting.whatif import HOLIDAYS, SERIES, TARGET, TIME, without
 
@@ -252,7 +253,7 @@ def _by_input(
 ) -> Importances:
     """Increase of the scaled absolute error where one raw input has lost its information; 0 for inputs not read."""
     train = window.train
-    read = learner.inputs(train)
+    read = inputs_of(learner, train)
     names = [TARGET, TIME, *([HOLIDAYS] if country else []), *([SERIES] if SERIES in read else [])]
     names += [*train.known.names, *train.past.names, *train.static.names]
 

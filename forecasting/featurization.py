@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from automl.files import write_json
+from forecasting.learners.base import inputs_of
 from forecasting.whatif import HOLIDAYS, SERIES, TARGET, TIME
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _of_member(model: ForecastModel, member: str) -> tuple[tuple[str, str], ...]
     learner: Any = model.learner(member)
     if hasattr(learner, "plan"):
         return tuple(learner.plan.columns)
-    return tuple((name, name) for name in learner.inputs(model.task.panel))
+    return tuple((name, name) for name in inputs_of(learner, model.task.panel))
 
 
 def summary(model: ForecastModel, schema: Schema, name: str | None) -> list[dict[str, Any]]:

@@ -151,6 +151,14 @@ def gaussian_channels(point: np.ndarray, spread: np.ndarray, quantiles: tuple[fl
     return np.stack(channels, axis=2)
 
 
+def inputs_of(learner: Learner, panel: Panel) -> tuple[str, ...]:
+    """What a learner reads; one of the user's own that does not say is taken to read all that it may."""
+    if hasattr(learner, "inputs"):
+        return learner.inputs(panel)
+    covariates = (*panel.known.names, *panel.past.names, *panel.static.names) if learner.uses_covariates else ()
+    return ("target", "time", "series", *covariates)
+
+
 def check_choices(learner: Learner, options: Mapping[str, Sequence[object]]) -> None:
     """Check settings that are one of a few values, by name.
 

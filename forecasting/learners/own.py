@@ -18,7 +18,7 @@ _OWN: dict[str, str] = {}
 """Name -> "package.module:Class" of what is registered in this process."""
 
 _METHODS = tuple(
-    name for name, value in vars(Learner).items() if not name.startswith("_") and callable(getattr(Learner, name))
+    name for name in vars(Learner) if not name.startswith("_") and name != "inputs" and callable(getattr(Learner, name))
 )
 _WORDS = {"new_history": get_args(NewHistory), "unseen": get_args(Unseen)}
 _FLAGS = ("native_quantiles", "uses_covariates")

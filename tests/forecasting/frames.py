@@ -28,6 +28,12 @@ def monthly(n_series=3, rows=60, seed=0, extra=None, noise=0.3):
     return pd.concat(parts, ignore_index=True)
 
 
+def tried(model, metric=None):
+    """The leaderboard without what was not tried."""
+    board = model.leaderboard(metric)
+    return board[board["status"] != "skipped"]
+
+
 def quick(trials=4, **search):
     """Settings that end within seconds: cheap learners and few trials."""
     chosen = {"allowed": ["SeasonalNaive", "Average", "ElasticNet"], "n_windows": 2, **search}

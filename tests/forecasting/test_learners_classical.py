@@ -501,7 +501,7 @@ def test_prophet_counts_holidays_of_a_month():
     from forecasting.features.holidays import holiday_features
 
     grid = TimeGrid("W-MON", "2001-01-01")
-    count = holiday_features(grid, np.arange(224), "US", 0)[:, 0]
+    count = holiday_features(grid, np.arange(224), "US", 0, 0)[:, 0]
     panel = Panel.from_arrays([10 + 5.0 * count[:208]], grid)
     learner = Prophet(seasonality_mode="additive")
     point = _run(learner, panel, 16, season=52, country="US").point[0]

@@ -13,7 +13,7 @@ from automl.errors import ConfigError
 from automl.metrics import UserMetric
 from automl.runs import Run
 from forecasting.forecaster import Forecaster
-from tests.forecasting.frames import monthly, quick
+from tests.forecasting.frames import monthly, quick, tried
 
 ROOT = Path(__file__).resolve().parents[2]
 ALLOWED = ["Naive", "SeasonalNaive", "Average"]
@@ -36,13 +36,13 @@ def fitted(tmp_path_factory):
 
 def test_it_chooses_in_its_own_direction(fitted):
     model, path, _ = fitted
-    board = model.leaderboard()
+    board = tried(model)
     assert board["metric"].unique().tolist() == ["contrary"]
     assert board["score"].is_monotonic_decreasing
     assert board["score"].to_numpy() == pytest.approx(2 * board["mean_absolute_error"].to_numpy())
     assert model.best() == board["model"].iloc[0]
     assert model.best("mean_absolute_error") != model.best()
-    assert model.leaderboard("wape")["contrary"].notna().all()
+    assert tried(model, "wape")["contrary"].notna().all()
     assert model.best("contrary") == board["model"].iloc[0]
     assert Run.open(path).metric() == ("contrary", "max")
     ensemble = board.set_index("model")["score"].get("VotingEnsemble", np.inf)
@@ -90,27 +90,27 @@ def test_text_is_imported_again_where_it_is_needed(tmp_path):
     text = "tests.forecasting.own_metrics:hits"
     model = Forecaster(6, settings=quick(2, allowed=ALLOWED, metric=text)).fit(TRAIN, path=tmp_path / "run")
     assert model.leaderboard()["metric"].iloc[0] == "hits"
-    assert model.leaderboard()["score"].is_monotonic_decreasing
+    assert tried(model)["score"].is_monotonic_decreasing
     loaded = Forecaster.load(tmp_path / "run")
     assert loaded.best(text) == model.best()
     assert loaded.evaluate(TEST).metrics["hits"] == model.evaluate(TEST).metrics["hits"]
     more = Forecaster.resume(tmp_path / "run", more_trials=1)
     assert len(Run.open(tmp_path / "run").trials()) == 3
-    assert more.leaderboard()["score"].notna().all()
+    assert tried(more)["score"].notna().all()
 
 
 def test_a_plain_function_means_less_is_better():
     from tests.forecasting.own_metrics import too_low
 
     model = Forecaster(6, settings=quick(3, allowed=ALLOWED, metric=too_low, vote=False)).fit(TRAIN)
-    board = model.leaderboard()
+    board = tried(model)
     assert (board["metric"].iloc[0], model.best()) == ("too_low", board["model"].iloc[0])
     assert board["score"].is_monotonic_increasing
 
 
 def test_a_level_of_the_pinball_loss_can_choose():
     model = Forecaster(6, settings=quick(2, allowed=ALLOWED, metric="pinball_0.15")).fit(TRAIN)
-    board = model.leaderboard()
+    board = tried(model)
     assert board["metric"].iloc[0] == "pinball_0.15"
     assert np.isfinite(board["score"]).all()
 
@@ -134,7 +134,7 @@ def test_a_trial_on_which_it_fails_has_failed(tmp_path):
         return float(np.abs(y - f).mean())
 
     model = Forecaster(6, settings=quick(2, allowed=ALLOWED, metric=moody)).fit(TRAIN, path=tmp_path / "run")
-    board = model.leaderboard().set_index("model")
+    board = tried(model).set_index("model")
     assert board["status"].tolist() == ["completed", "failed"]
     assert "its moody failed: ValueError: not today" in board.loc[board["status"] == "failed", "reason"].iloc[0]
 

@@ -14,7 +14,7 @@ from forecasting.horizon import auto_horizon
 from forecasting.learners.base import LEARNERS, FitContext
 from forecasting.memory import free_mb, matrix_mb
 from forecasting.panel import Panel
-from forecasting.portfolio import candidates
+from forecasting.portfolio import choose
 from forecasting.timegrid import TimeGrid
 from tests.forecasting.frames import monthly, quick
 from tests.forecasting.panels import small_panel
@@ -67,7 +67,8 @@ def test_a_forecaster_finds_its_horizon(tmp_path):
 
 def _listed(transform):
     panel = small_panel((60, 70, 80))
-    return candidates(panel, season=12, stationary=False, allowed=None, blocked=(), deep=True, transform=transform)
+    search = SearchSettings(deep=True)
+    return choose(panel, search, season=12, stationary=False, transform=transform).candidates
 
 
 @pytest.mark.parametrize(("transform", "kept"), [("none", "none"), ("log", "log"), ("difference", "none")])

@@ -32,7 +32,7 @@ def test_every_choice_is_there_with_its_value_and_source(fitted):
     want = {
         "frequency": ("MS", "data"), "season": ("12 steps", "data"), "cross validation windows": ("2", "user"),
         "cross validation step": ("6 steps", "data"), "horizon": ("6 steps", "user"),
-        "holiday window": ("3 days", "default"), "gaps of price": ("median", "default"),
+        "holiday window": ("3 and 3 days", "default"), "gaps of price": ("median", "default"),
         "early stopping window": ("10 trials", "default"), "minimum history": ("9 rows", "default"),
         "target windows": ("3, 12, 24", "data"), "kind of price": ("number", "data"),
     }  # fmt: skip
