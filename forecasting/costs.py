@@ -36,7 +36,7 @@ PRICES = {
     "StatsmodelsETS": Price(0.02, 3e-5),
     "PmdArima": Price(0.2, 5e-3, 1.2e-4, most=240),
 }
-"""Measured on one core with one generated panel a frequency, monthly to hourly, compiled code warm; those of Arimax, TSB
+"""Measured on one core with one generated panel a frequency, monthly to hourly, code compiled; those of Arimax, TSB
 and ADIDA are taken from their kin. Orders of magnitude: nothing is refused below twice its limit."""
 
 _THREADED = PRICES.keys() - {"Prophet", "StatsmodelsETS", "PmdArima"}
