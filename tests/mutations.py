@@ -143,7 +143,7 @@ MUTATIONS = (
         "forecasting/fitting.py",
         "season = detect_season(earliest)",
         "season = detect_season(panel)",
-        (_LEAKAGE,),
+        (f"{_LEAKAGE}::test_settings_of_a_task_do_not_depend_on_the_scored_rows",),
     ),
     Mutation(
         "search at a cut gets all rows",
