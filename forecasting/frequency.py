@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from automl.errors import DataError
-from forecasting.timegrid import INTEGER, OFF_GRID, TimeGrid
+from forecasting.timegrid import INTEGER, TimeGrid
 
 if TYPE_CHECKING:
     from pandas import DatetimeIndex
@@ -274,9 +274,3 @@ def coarser(steps: np.ndarray, series: np.ndarray, n_series: int) -> tuple[np.nd
         return np.empty(0, dtype=np.int64), 1
     at = int(np.flatnonzero(odd)[0])
     return here[odd], int(np.median(apart[first[at] : first[at] + count[at]]))
-
-
-def steps_on(grid: TimeGrid, stamps: DatetimeIndex) -> tuple[np.ndarray, float]:
-    """Grid steps of timestamps (`OFF_GRID` between grid points) and the share that lies on the grid."""
-    steps = grid.steps_of(stamps)
-    return steps, float(np.mean(steps != OFF_GRID)) if len(steps) else 1.0

@@ -64,9 +64,6 @@ def same_season(z: np.ndarray, rows: Rows, season: int, back: int) -> np.ndarray
     return gather(z, rows.target - season * seasons, rows.begin)
 
 
-_STATISTICS = ("mean", "min", "max", "std")
-
-
 def window(z: np.ndarray, rows: Rows, width: int, statistic: str) -> np.ndarray:
     """Statistic (mean, min, max, sum or std) of the `width` values that end at the origin. Shape [r].
 
