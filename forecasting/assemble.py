@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from forecasting.task import ForecastTask
 
 _MOST_MEMBERS_CONSIDERED = 30
+_EACH_LEARNER = 3
+"""So many trials of a learner are considered: many of one kind err alike, and the search makes many of the best."""
+
 _FEW, _NEAR, _MOST_EVEN = 100, 0.1, 8
 """Fewer windows times series than this are few; good models come this near to the best; so many share at most."""
 
@@ -61,7 +65,14 @@ class Assembly:
     def vote(self, rounds: int) -> dict[int, float]:
         """Greedy weights by trial number; a single model gets weight 1."""
         pool = [r for r in self.records if "degraded" not in r.info] or self.records
-        pool = [r for r in pool if r.info["windows"] == len(self.task.cuts)][:_MOST_MEMBERS_CONSIDERED]
+        whole = [r for r in pool if r.info["windows"] == len(self.task.cuts)]
+        place = Counter[str]()
+        pool = []
+        for record in whole:
+            place[record.learner] += 1
+            if place[record.learner] <= _EACH_LEARNER:
+                pool.append(record)
+        pool = pool[:_MOST_MEMBERS_CONSIDERED]
         # few metrics look at quantiles: the others are spared most of the numbers
         used = slice(None) if needs_quantiles(self.metric.name) else slice(1)
         arrays = [np.ascontiguousarray(self.channels(r)[..., used]) for r in pool]

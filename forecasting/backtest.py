@@ -46,9 +46,9 @@ def choose_windows(lengths: np.ndarray, horizon: int, season: int) -> tuple[int,
     """Number of windows and step that the typical series affords; fewer windows where there are many series.
 
     Few series need several windows for a stable choice; many series vote among themselves. The step is the horizon
-    (windows do not overlap) or as much of it as fits. With many series the oldest window leaves half of the typical
-    one to train on, or there is one window alone: models with far less history than the final one are wrong by more,
-    which spoils intervals.
+    (windows do not overlap) or as much of it as fits. The oldest window leaves half of the typical series to train on:
+    models with far less history than the final one are wrong in other ways and by more, which spoils choice and
+    intervals. Where no second window fits, many series have one alone, few ones a second with less to train on.
 
     Examples
     --------
@@ -57,13 +57,14 @@ def choose_windows(lengths: np.ndarray, horizon: int, season: int) -> tuple[int,
     """
     wanted = 5 if len(lengths) < 20 else 3 if len(lengths) < _MANY_SERIES else 2
     typical = int(np.median(lengths))
-    many = len(lengths) >= _MANY_SERIES
-    least = max(horizon, min(season + 1, 2 * horizon), LEAST_TRAINING_ROWS, typical // 2 if many else 0)
+    least = max(horizon, min(season + 1, 2 * horizon), LEAST_TRAINING_ROWS)
     for n in range(wanted, 1, -1):
-        room = typical - least - horizon
-        step = min(horizon, room // (n - 1))
-        if step >= max(1, horizon // 2) or (n == 2 and step >= 1 and not many):
+        step = min(horizon, (typical - max(least, typical // 2) - horizon) // (n - 1))
+        if step >= max(1, horizon // 2):
             return n, step
+    step = min(horizon, typical - least - horizon)
+    if len(lengths) < _MANY_SERIES and step >= 1:
+        return 2, step
     return 1, horizon
 
 

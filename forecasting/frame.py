@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from forecasting.panel import Key
     from forecasting.reading import Kind
     from forecasting.timegrid import TimeGrid
+
+LOG = logging.getLogger("forecasting")
 
 _SHOW = 3
 _MOST_IDS, _LEAST_ROWS_A_SERIES = 10, 4
@@ -432,13 +435,16 @@ def _later(data: pd.DataFrame, schema: Schema, grid: TimeGrid, *, need_target: b
 def future_block(frame: Any, schema: Schema, panel: Panel, horizon: int, *, until: np.ndarray | None = None) -> Future:
     """Known covariates of the steps after each series' last row.
 
+    Values missing among them are filled as gaps of training are, and a warning lists them.
+
     Parameters
     ----------
-    until : shape [n], steps of each series that must be given; later ones repeat the last. None = all of them.
+    until : shape [n], steps of each series that are asked for; later ones repeat the last. None = all of them.
 
     Raises
     ------
-    DataError : some are missing; the message lists series, first gap and how many.
+    DataError : nothing at all is given of a series, or of a covariate; the message lists series, first gap and how
+        many.
     """
     if not schema.known:
         return Future.bare(panel, horizon)
@@ -450,40 +456,56 @@ def future_block(frame: Any, schema: Schema, panel: Panel, horizon: int, *, unti
     later = _later(to_pandas(frame), schema, panel.grid, need_target=False)
     k = len(panel.known.names)
     values = np.full((panel.n_series, horizon, k), np.nan)
-    given = np.zeros((panel.n_series, horizon), dtype=bool)
+    given = np.zeros((panel.n_series, horizon, k), dtype=bool)
+    stands = np.zeros((panel.n_series, horizon), dtype=bool)
     place = {key: i for i, key in enumerate(panel.ids)}
     target = np.array([place.get(key, -1) for key in later.ids])
     series = target[later.series_of_rows()]
     ahead = later.step_of_rows() - panel.last[np.maximum(series, 0)] - 1
-    use = (series >= 0) & (ahead >= 0) & (ahead < horizon) & later.known.observed.all(axis=1)
+    use = (series >= 0) & (ahead >= 0) & (ahead < horizon)
     values[series[use], ahead[use]] = later.known.values[use]
-    given[series[use], ahead[use]] = True
-    if until is not None:
-        spare = np.arange(horizon) >= until[:, None]
-        last = panel.known.values[panel.indptr[1:] - 1]
-        for h in np.flatnonzero(spare.any(axis=0)):
-            lacking = spare[:, h] & ~given[:, h]
-            values[lacking, h] = values[lacking, h - 1] if h else last[lacking]
-        given |= spare
-    if not given.all():
-        raise DataError(_gaps(given, schema, panel))
+    given[series[use], ahead[use]] = later.known.observed[use]
+    stands[series[use], ahead[use]] = True
+    asked = np.arange(horizon) < (np.full(panel.n_series, horizon) if until is None else until)[:, None]
+    _check_given(given, asked, schema, panel)
+    # what no row of the frame says stays as it was, till a later row says something else
+    before = panel.known.values[panel.indptr[1:] - 1]
+    for h in range(horizon):
+        lacking = ~stands[:, h]
+        values[lacking, h] = values[lacking, h - 1] if h else before[lacking]
+    given |= ~asked[:, :, None]
     rows = panel.n_series * horizon
-    return Future(
-        horizon, replace(panel.known, values=values.reshape(rows, k), observed=np.ones((rows, k), dtype=bool))
-    )
+    return Future(horizon, replace(panel.known, values=values.reshape(rows, k), observed=given.reshape(rows, k)))
 
 
-def _gaps(given: np.ndarray, schema: Schema, panel: Panel) -> str:
-    lacking = np.flatnonzero(~given.all(axis=1))
+def _check_given(given: np.ndarray, asked: np.ndarray, schema: Schema, panel: Panel) -> None:
+    """Warn of values missing of the steps asked for; refuse where nothing is given of a series or a covariate."""
+    known = panel.known
+    nothing = asked.any(axis=1) & ~(given & asked[:, :, None]).any(axis=(1, 2)) & known.observed.any()
+    never = ~(given & asked[:, :, None]).any(axis=(0, 1)) & known.observed.all(axis=0)
+    # a category that is missing is a category too, if training knew it
+    usual = np.array([known.categories(name) is not None for name in known.names]) & ~known.observed.all(axis=0)
+    needed = asked[:, :, None] & ~usual
+    lacking = needed & ~given
+    if asked.any() and (never.any() or (nothing & needed.any(axis=(1, 2))).any()):
+        raise DataError(f"{_gaps(lacking.any(axis=2), schema, panel)} Fix: fill all rows of make_future_frame().")
+    if lacking.any():
+        LOG.warning(
+            "%s They are filled as gaps in training are (settings.fill_numbers).",
+            _gaps(lacking.any(axis=2), schema, panel),
+        )
+
+
+def _gaps(lacking: np.ndarray, schema: Schema, panel: Panel) -> str:
+    gappy = np.flatnonzero(lacking.any(axis=1))
     lines = []
-    for i in lacking[:_SHOW]:
-        first = int((~given[i]).argmax())
-        label = panel.grid.labels(np.array([panel.last[i] + 1 + first]))[0]
+    for i in gappy[:_SHOW]:
+        label = panel.grid.labels(np.array([panel.last[i] + 1 + int(lacking[i].argmax())]))[0]
         name = "/".join(map(str, panel.ids[i]))
-        lines.append(f"{name} lacks {int((~given[i]).sum())} of {given.shape[1]} steps, first {str(label)[:19]}")
+        lines.append(f"{name} lacks {int(lacking[i].sum())} of {lacking.shape[1]} steps, first {str(label)[:19]}")
     return (
-        f"known covariates ({', '.join(schema.known)}) are not given for every future step: {len(lacking)} of "
-        f"{panel.n_series} series have gaps; {'; '.join(lines)}. Fix: fill all rows of make_future_frame()."
+        f"known covariates ({', '.join(schema.known)}) are not given for every future step: {len(gappy)} of "
+        f"{panel.n_series} series have gaps; {'; '.join(lines)}."
     )
 
 

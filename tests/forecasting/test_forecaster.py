@@ -446,13 +446,18 @@ def test_unknown_names_are_helped():
         Forecaster(3, known=["prise"], settings=quick(2)).fit(monthly(extra=True))
 
 
-def test_missing_future_covariates_are_listed(fitted):
+def test_missing_future_covariates_are_listed(fitted, caplog):
     model, _, test, _ = fitted
     with pytest.raises(DataError, match=r"price.*make_future_frame"):
         model.predict()
     holes = test.drop(index=test.index[[1, 8]])
-    with pytest.raises(DataError, match=r"2 of 3 series have gaps; s0 lacks 1 of 6 steps, first 2022-08-01"):
-        model.predict(asked(holes))
+    out = model.predict(asked(holes))
+    assert len(out) == len(holes)
+    assert out["yhat"].notna().all()
+    assert "2 of 3 series have gaps; s0 lacks 1 of 6 steps, first 2022-08-01" in caplog.text
+    assert "filled as gaps in training are" in caplog.text
+    with pytest.raises(DataError, match=r"3 of 3 series have gaps; .* Fix: fill all rows of make_future_frame"):
+        model.predict(asked(test).assign(price=np.nan))
 
 
 def test_unwritable_run_folder_is_an_error_before_the_search(tmp_path):

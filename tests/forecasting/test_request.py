@@ -56,11 +56,11 @@ def test_a_gap_after_training_is_bridged(plain):
     np.testing.assert_allclose(out["yhat"], whole["yhat"])
 
 
-def test_a_gap_with_known_covariates_must_be_given(priced):
+def test_a_gap_with_known_covariates_is_told_and_filled(priced, caplog):
     model, frame = priced
     rows = later(frame, 3, skip=3).assign(price=1.5)
-    with pytest.raises(DataError, match=r"3 of 3 series have gaps; s0 lacks 3 of 6 steps"):
-        model.predict(rows)
+    assert model.predict(rows)["yhat"].notna().all()
+    assert "3 of 3 series have gaps; s0 lacks 3 of 6 steps" in caplog.text
     whole = later(frame, 6).assign(price=1.5)
     np.testing.assert_allclose(
         model.predict(whole)["yhat"].to_numpy().reshape(3, 6)[:, 3:].ravel(),
@@ -157,13 +157,29 @@ def test_known_values_with_known_covariates_need_no_rows_before_them(priced):
     assert out["yhat"].notna().all()
 
 
-def test_trailing_rows_without_known_covariates_are_listed(priced):
+def test_trailing_rows_without_known_covariates_are_listed(priced, caplog):
     model, frame = priced
     rows = later(frame, 6).assign(price=[1.5] * 4 + [np.nan] * 2 + [1.5] * 12)
-    with pytest.raises(
-        DataError, match=r"\(price\).* 1 of 3 series have gaps; s0 lacks 2 of 6 steps, first 2023-05-01"
-    ):
+    out = model.predict(rows)
+    assert "1 of 3 series have gaps; s0 lacks 2 of 6 steps, first 2023-05-01" in caplog.text
+    # the others only see it in the mean price
+    whole = model.predict(later(frame, 6).assign(price=1.5))
+    np.testing.assert_allclose(out["yhat"].to_numpy()[6:], whole["yhat"].to_numpy()[6:], rtol=1e-3)
+
+
+def test_a_series_with_nothing_given_is_an_error(priced):
+    model, frame = priced
+    rows = later(frame, 6).assign(price=[np.nan] * 6 + [1.5] * 12)
+    with pytest.raises(DataError, match=r"1 of 3 series have gaps; s0 lacks 6 of 6 steps"):
         model.predict(rows)
+
+
+def test_a_category_missing_in_training_may_be_missing_ahead(caplog):
+    frame = monthly().assign(event=lambda f: np.where(f["ds"].dt.month == 12, "sale", None))
+    model = Forecaster(3, known=["event"], settings=quick(1, allowed=["ElasticNet"])).fit(frame)
+    out = model.predict(later(frame, 3).assign(event=None))
+    assert out["yhat"].notna().all()
+    assert not [m for m in caplog.messages if "covariates" in m]
 
 
 def test_feeding_forecasts_back_is_logged(plain, caplog):

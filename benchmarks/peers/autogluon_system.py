@@ -1,0 +1,59 @@
+"""AutoGluon-TimeSeries without pretrained models; the variant is its preset (medium_quality, high_quality)."""
+
+from __future__ import annotations
+
+import tempfile
+
+import autogluon.timeseries
+import pandas as pd
+from autogluon.timeseries import TimeSeriesDataFrame, TimeSeriesPredictor
+from forecast_job import main, steps_ahead
+
+PRETRAINED = ["Chronos", "Chronos2", "Toto"]
+"""Models that download weights."""
+
+
+def long(frame, job, static):
+    data = TimeSeriesDataFrame.from_data_frame(
+        frame, "unique_id", "ds", static_features_df=static if job["static"] else None
+    )
+    data = data.convert_frequency(job["freq"])
+    flags = [c for c in data.columns if not pd.api.types.is_numeric_dtype(data[c])]
+    data[flags] = data[flags].astype(object).fillna("none").astype("category")
+    return data
+
+
+def fit(train, job):
+    static = train.groupby("unique_id")[job["static"]].first().reset_index()
+    # a covariate that stands still is static; the rest are rows
+    data = long(train.drop(columns=job["static"]), job, static)
+    predictor = TimeSeriesPredictor(
+        job["horizon"], target="y", freq=job["freq"], known_covariates_names=job["known"], eval_metric="MASE",
+        quantile_levels=job["levels"], path=tempfile.mkdtemp(), verbosity=2,
+    )  # fmt: skip
+    preset = job["variant"] or "medium_quality"
+    predictor.fit(data, presets=preset, time_limit=job["time_limit"], excluded_model_types=PRETRAINED, random_seed=0)
+    return predictor, data
+
+
+def predict(model, train, future, job):
+    predictor, data = model
+    known = None
+    if job["known"]:
+        rows = predictor.make_future_data_frame(data).rename(columns={"item_id": "unique_id", "timestamp": "ds"})
+        rows = rows.merge(future[["unique_id", "ds", *job["known"]]], how="left", on=["unique_id", "ds"])
+        numbers = [c for c in job["known"] if pd.api.types.is_numeric_dtype(train[c])]
+        rows[numbers] = rows.groupby("unique_id")[numbers].transform(lambda x: x.ffill().bfill())
+        known = long(rows, job | {"static": []}, None)
+    answer = predictor.predict(data, known_covariates=known).reset_index()
+    answer = answer.rename(columns={"item_id": "unique_id", "timestamp": "ds"})
+    # rows past the horizon (of series that end before the others) repeat the last step
+    wanted = steps_ahead(train, future, job)
+    answer = wanted.merge(answer, how="left", on=["unique_id", "ds"])
+    columns = [c for c in answer if c not in {"unique_id", "ds"}]
+    answer[columns] = answer.groupby("unique_id")[columns].ffill()
+    return answer
+
+
+if __name__ == "__main__":
+    main(fit, predict, autogluon.timeseries.__version__)
