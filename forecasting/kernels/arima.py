@@ -13,11 +13,15 @@ import numpy as np
 
 from forecasting.kernels.arima_fit import (
     BETA,
+    CAP,
+    CROSS,
+    DONE,
     FIGURES,
     MOST_ORDER,
     MOST_SEASONAL,
     PARAMETERS,
     ROOT,
+    SIGMA,
     THOROUGH,
     TRIED,
     credible,
@@ -64,7 +68,7 @@ def _try(w, n, order, m, regressors, start, top_value, top_order, top_u, visited
     for i in range(visited[0]):
         if visited[1 + i] == code:
             return HUGE
-    if visited[0] >= _MOST_MODELS or room.tally[0] >= room.tally[1]:
+    if visited[0] >= _MOST_MODELS or room.vectors[FIGURES, DONE] >= room.vectors[FIGURES, CAP]:
         return HUGE
     visited[0] += 1
     visited[visited[0]] = code
@@ -74,7 +78,7 @@ def _try(w, n, order, m, regressors, start, top_value, top_order, top_u, visited
         tried_u = room.vectors[TRIED, :PARAMETERS]
         copy(start, tried_u)
         if number == 1:
-            if value < HUGE and room.tally[THOROUGH] == 0:
+            if value < HUGE and room.vectors[FIGURES, THOROUGH] == 0:
                 break
             fill(tried_u, 0.0)
         tried = fit_order(w[:n], tried_u, order, m, k, _LOOSE, 40, room, where)
@@ -130,7 +134,7 @@ def _search(w, n, m, regressors, limits, stepwise, top_value, top_order, top_u, 
     fill(top_value, HUGE)
     visited[0] = 0
     constant = limits[4]
-    room.tally[THOROUGH] = 0
+    room.vectors[FIGURES, THOROUGH] = 0
     if not stepwise:
         for total in range(MOST_ORDER + 1):
             for big in range(2 * MOST_SEASONAL + 1):
@@ -170,7 +174,7 @@ def _search(w, n, m, regressors, limits, stepwise, top_value, top_order, top_u, 
     if top_value[0] >= HUGE:
         return
     best_order, best_u = order.copy(), zero.copy()
-    room.tally[THOROUGH] = 1
+    room.vectors[FIGURES, THOROUGH] = 1
     moved = True
     while moved:
         moved = False
@@ -269,7 +273,7 @@ def fit_series(
             scale += abs(value) / len(y)
         if not scale > 0:
             scale = 1.0
-        room.tally[0], room.tally[1] = 0, most
+        room.vectors[FIGURES, DONE], room.vectors[FIGURES, CAP] = 0, most
         figures[i, 0], figures[i, 4] = scale, 0.0
         if fixed[0] >= 0:
             d, big_d = fixed[5], fixed[6]
@@ -298,7 +302,7 @@ def fit_series(
                 room.columns, n, period, regressors, bounds, stepwise, top_value, top_order, top_u, visited, room,
                 where, trial, now, zero,
             )  # fmt: skip
-        room.tally[1] = room.tally[0] + most
+        room.vectors[FIGURES, CAP] = room.vectors[FIGURES, DONE] + most
         reason[i] = 3
         best = HUGE
         for rank in range(_KEPT):
@@ -343,7 +347,7 @@ def _accept(y, x, n, m, period, order, u, picky, room, z, point, spread):
     k = regressors + order[4]
     minus_twice(room.columns[:n], u, order, period, k, room)
     sigma = math.sqrt(_power(room, k) / n)
-    room.vectors[FIGURES][0] = sigma
+    room.vectors[FIGURES, SIGMA] = sigma
     a, b = polynomials(u, order, period, room)
     scale = 0.0
     low, high = y[0], y[0]
@@ -376,7 +380,7 @@ def _keep(i, n, value, aicc, chosen, chosen_u, regressors, room, order, u, beta,
     copy(room.vectors[BETA][:regressors], beta[i])
     if chosen[4]:
         beta[i, regressors] = room.vectors[BETA][regressors]
-    figures[i, 1] = room.vectors[FIGURES][0]
+    figures[i, 1] = room.vectors[FIGURES, SIGMA]
     figures[i, 2] = -0.5 * value - n * math.log(scale)
     figures[i, 3] = aicc + 2 * n * math.log(scale) if aicc < HUGE else np.nan
 
@@ -407,9 +411,10 @@ def _plain(w, d, big_d, i, order, u, beta, figures, reason):
 @kernel
 def _power(room, k):
     """Residual sum of squares at the coefficients found."""
-    rest = room.cross[0, 0]
+    cross = room.matrices[CROSS]
+    rest = cross[0, 0]
     for j in range(k):
-        rest -= room.vectors[BETA][j] * room.cross[j + 1, 0]
+        rest -= room.vectors[BETA][j] * cross[j + 1, 0]
     return max(rest, 1e-280)
 
 

@@ -36,32 +36,27 @@ class Room(NamedTuple):
 
     Parameters
     ----------
-    vectors : shape [13, room]: expanded polynomials (`PHI`, `THETA`), regression coefficients (`BETA`), the search
-    (`GRADIENT`, `MOVED`, `DIRECTION`, `TRIAL`, `TRIED`), forecasts (`DELTA`, `PSI`, `PART`), the standard deviation
-    of the innovations (`FIGURES`) and how near to zero roots may lie (`ROOT_OF`).
-    short : shape [5, 14], coefficients of the factors and work. scratch, system, state, cross, work : see `arma`.
-    inverse : shape [14, 14], inverse Hessian. tally : shape [3] int64, likelihoods computed, their cap, and `THOROUGH`.
-    columns : shape [rows, 1 + regressors], the differenced series and its regressors. aside : shape [rows, 1], the
-    differenced series without its regression part.
+    vectors : shape [23, room]: expanded polynomials (`PHI`, `THETA`), regression coefficients (`BETA`), the search
+        (`GRADIENT`, `MOVED`, `DIRECTION`, `TRIAL`, `TRIED`), forecasts (`DELTA`, `PSI`, `PART`), single numbers
+        (`FIGURES`: `SIGMA` and so on), coefficients of the four factors and work (`SHORT`, 5 rows), work of the filter
+        (`SCRATCH`, 5 rows).
+    matrices : shape [5, most, most]: `SYSTEM`, `STATE`, `CROSS` and `WORK` (see `arma`), `INVERSE`, the inverse
+        Hessian.
+    columns : shape [rows, 2 + regressors], the differenced series, its regressors, the differenced series without its
+        regression part.
     """
 
     vectors: np.ndarray
-    short: np.ndarray
-    scratch: np.ndarray
-    system: np.ndarray
-    state: np.ndarray
-    cross: np.ndarray
-    work: np.ndarray
-    inverse: np.ndarray
-    tally: np.ndarray
+    matrices: np.ndarray
     columns: np.ndarray
-    aside: np.ndarray
 
 
-THOROUGH = 2
-"""Place in `Room.tally`: whether every model is estimated from white noise too."""
-
-PHI, THETA, BETA, GRADIENT, MOVED, DIRECTION, TRIAL, TRIED, DELTA, PSI, PART, FIGURES, ROOT_OF = range(13)
+PHI, THETA, BETA, GRADIENT, MOVED, DIRECTION, TRIAL, TRIED, DELTA, PSI, PART, FIGURES, SHORT = range(13)
+SCRATCH = SHORT + 5
+SYSTEM, STATE, CROSS, WORK, INVERSE = range(5)
+SIGMA, DONE, CAP, THOROUGH, ROOT_OF = range(5)
+"""Places of `FIGURES`: standard deviation of the innovations, likelihoods computed, their cap, whether every model is
+estimated from white noise too, and how near to zero roots may lie."""
 
 
 @kernel
@@ -72,42 +67,31 @@ def new_room(m, regressors, rows, horizon, root):
     """
     r = MOST_ORDER + MOST_SEASONAL * m + 3
     c = regressors + 1
-    vectors = np.zeros((13, max(r, c, horizon + 1, PARAMETERS)))
-    vectors[ROOT_OF, 0] = root
-    return Room(
-        vectors,
-        np.zeros((5, PARAMETERS)),
-        np.zeros((5, max(r, c))),
-        np.zeros((r, r + 1)),
-        np.zeros((c, r)),
-        np.zeros((c, c)),
-        np.zeros((c, c)),
-        np.zeros((PARAMETERS, PARAMETERS)),
-        np.zeros(3, dtype=np.int64),
-        np.zeros((rows, c)),
-        np.zeros((rows, 1)),
-    )
+    vectors = np.zeros((SCRATCH + 5, max(r, c, horizon + 1, PARAMETERS)))
+    vectors[FIGURES, ROOT_OF] = root
+    most = max(r + 1, c, PARAMETERS)
+    return Room(vectors, np.zeros((5, most, most)), np.zeros((rows, c + 1)))
 
 
 @kernel
 def polynomials(u, order, m, room):
     """Expand the factors at u [14] into `room.vectors[PHI]` and `room.vectors[THETA]`; returns their degrees.
 
-    `order` [4] int64 holds p, q, P, Q. The factors stay in `room.short`.
+    `order` [4] int64 holds p, q, P, Q. The factors stay in its rows from `SHORT` on.
     """
     p, q, big_p, big_q = order[0], order[1], order[2], order[3]
-    s = room.short
+    s = room.vectors[SHORT:SCRATCH]
     from_partial(u[0:5], p, s[0], s[4])
     from_partial(u[5:10], q, s[1], s[4])
     from_partial(u[10:12], big_p, s[2], s[4])
     from_partial(u[12:14], big_q, s[3], s[4])
-    for part in range(4):
+    for k in range(4):
         # roots beyond ROOT; a moving average 1 + theta B is stable where 1 - (-theta) B is
-        shrink = 1 / room.vectors[ROOT_OF][0] if part < 2 else room.vectors[ROOT_OF][0] ** (-m)
-        factor = -1.0 if part in (1, 3) else 1.0
-        for i in range(order[part]):
+        shrink = 1 / room.vectors[FIGURES, ROOT_OF] if k < 2 else room.vectors[FIGURES, ROOT_OF] ** (-m)
+        factor = -1.0 if k in (1, 3) else 1.0
+        for i in range(order[k]):
             factor *= shrink
-            s[part, i] *= factor
+            s[k, i] *= factor
     a = expand(s[0], p, s[2], big_p, m, -1.0, room.vectors[PHI])
     b = expand(s[1], q, s[3], big_q, m, 1.0, room.vectors[THETA])
     return a, b
@@ -121,16 +105,16 @@ def minus_twice(w, u, order, m, k, room):
     ----------
     w : shape [n, >= 1 + k], differenced series and regressors.
     """
-    room.tally[0] += 1
+    room.vectors[FIGURES, DONE] += 1
     a, b = polynomials(u, order, m, room)
     n = len(w)
     r = max(a, b + 1)
-    cross, state = room.cross[: k + 1, : k + 1], room.state[: k + 1, : r + 1]
+    cross, state = room.matrices[CROSS, : k + 1, : k + 1], room.matrices[STATE, : k + 1, : r + 1]
     phi, theta = room.vectors[PHI], room.vectors[THETA]
-    logs = innovations(w[:, : k + 1], phi, a, theta, b, cross, state, room.scratch, room.system)
+    logs = innovations(w[:, : k + 1], phi, a, theta, b, cross, state, room.vectors[SCRATCH:], room.matrices[SYSTEM])
     if logs >= HUGE:
         return HUGE
-    power = solve(room.cross, k, room.vectors[BETA], room.work)
+    power = solve(cross, k, room.vectors[BETA], room.matrices[WORK])
     value = n * (math.log(power / n) + 1 + _LOG_2_PI) + logs
     return value if math.isfinite(value) else HUGE
 
@@ -139,9 +123,9 @@ def minus_twice(w, u, order, m, k, room):
 def _used(order, where):
     """Places of the parameters an order uses, in `where`; their number."""
     count = 0
-    for part in range(4):
-        first = (0, 5, 10, 12)[part]
-        for i in range(order[part]):
+    for k in range(4):
+        first = (0, 5, 10, 12)[k]
+        for i in range(order[k]):
             where[count] = first + i
             count += 1
     return count
@@ -170,14 +154,14 @@ def fit_order(w, u, order, m, k, tolerance, rounds, room, where):
         room.vectors[DIRECTION],
         room.vectors[TRIAL, :PARAMETERS],
     )
-    inverse = room.inverse
+    inverse = room.matrices[INVERSE]
     _slope(w, u, order, m, k, room, where, count, best, gradient)
     for i in range(count):
         for j in range(count):
             inverse[i, j] = 0.0
         inverse[i, i] = 1.0 / len(w)
     for _ in range(rounds):
-        if room.tally[0] >= room.tally[1]:
+        if room.vectors[FIGURES, DONE] >= room.vectors[FIGURES, CAP]:
             break
         slope = 0.0
         for i in range(count):

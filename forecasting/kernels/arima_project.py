@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from forecasting.kernels.arima_fit import DELTA, PART, PHI, PSI, THETA
+from forecasting.kernels.arima_fit import CROSS, DELTA, PART, PHI, PSI, SCRATCH, STATE, SYSTEM, THETA
 from forecasting.kernels.arma import innovations
 from forecasting.kernels.compiled import kernel
 
@@ -64,20 +64,21 @@ def project(z, n, d, big_d, m, room, a, b, sigma, point, spread):
         computed anew. sigma : standard deviation of the innovations. point, spread : shape [h], written.
     """
     h = len(point)
-    w = room.aside
+    last = room.columns.shape[1] - 1
+    w = room.columns[:, last:]
     length = difference(z[:n], d, big_d, m, w[:, 0])
     r = max(a, b + 1)
-    state = room.state[:1, : r + 1]
+    state = room.matrices[STATE, :1, : r + 1]
     innovations(
-        w[:length, :1],
+        w[:length],
         room.vectors[PHI],
         a,
         room.vectors[THETA],
         b,
-        room.cross[:1, :1],
+        room.matrices[CROSS, :1, :1],
         state,
-        room.scratch,
-        room.system,
+        room.vectors[SCRATCH:],
+        room.matrices[SYSTEM],
     )
     delta, psi = room.vectors[DELTA], room.vectors[PSI]
     size = integrating(d, big_d, m, delta)

@@ -7,7 +7,7 @@ import pytest
 
 from automl.errors import ConfigError, DataError
 from forecasting.kernels import arima, arma
-from forecasting.kernels.arima_fit import PARAMETERS, ROOT, new_room
+from forecasting.kernels.arima_fit import PARAMETERS, ROOT, SHORT, new_room
 from forecasting.kernels.arima_project import difference, integrating
 from forecasting.kernels.stl import stl, strength, trend_window
 from forecasting.kernels.unitroot import OCSB, STRENGTH, differences, kpss, ocsb, ocsb_critical, seasonal_differences
@@ -194,7 +194,7 @@ def test_forecasts_and_their_variance_equal_those_of_statsmodels():
     from forecasting.kernels.arima_fit import polynomials
 
     polynomials(u[0], learner._model["order"][0], 12, room)
-    short = room.short
+    short = room.vectors[SHORT:]
     sigma = learner._model["figures"][0, 1] * scale
     exog = arima_trend(np.arange(128), d, big_d)[:, None] if constant else None
     model = SARIMAX(y, exog=exog[:120] if constant else None, order=(p, d, q), seasonal_order=(big_p, big_d, big_q, 12))
