@@ -10,7 +10,13 @@ from mlforecast.lag_transforms import RollingMean
 from mlforecast.target_transforms import Differences
 from mlforecast.utils import PredictionIntervals
 
-DATE = {"h": ["hour", "dayofweek"], "D": ["dayofweek", "day", "month"], "7D": ["month"], "MS": ["month"], "QS": ["quarter"]}
+DATE = {
+    "h": ["hour", "dayofweek"],
+    "D": ["dayofweek", "day", "month"],
+    "7D": ["month"],
+    "MS": ["month"],
+    "QS": ["quarter"],
+}
 
 
 def fit(train, job):

@@ -14,7 +14,11 @@ MODELS = {"ets": AutoETS, "theta": DynamicOptimizedTheta, "ces": AutoCES}
 def fit(train, job):
     names = [job["variant"]] if job["variant"] else list(MODELS)
     models = [MODELS[name](season_length=job["season"], alias=name) for name in names]
-    return names, StatsForecast(models=models, freq=job["freq"], n_jobs=2), regular(train, job)[["unique_id", "ds", "y"]]
+    return (
+        names,
+        StatsForecast(models=models, freq=job["freq"], n_jobs=2),
+        regular(train, job)[["unique_id", "ds", "y"]],
+    )
 
 
 def predict(model, train, future, job):
