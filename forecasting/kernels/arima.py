@@ -55,7 +55,7 @@ def _criterion(value, n, order, k):
     return value + 2 * size + 2.0 * size * (size + 1) / (n - size - 1)
 
 
-@kernel
+@part
 def _try(w, n, order, m, regressors, start, top_value, top_order, top_u, visited, room, where, u):
     """Estimate a model of the search and keep it if it is among the best; returns its AICc.
 
@@ -128,69 +128,75 @@ def _inside(order, limits):
     return inside
 
 
+@kernel
+def _listed(number, limits, order):
+    """Write order `number` of all there are within the limits, small ones first; whether the number is within the list.
+
+    A place of the list that is no order (too large, or beyond a limit) leaves a negative p.
+    """
+    wide, tall, high, c = limits[0] + 1, limits[2] + 1, 2 * MOST_SEASONAL + 1, limits[4] + 1
+    order[4] = number % c
+    rest = number // c
+    order[2] = rest % tall
+    rest //= tall
+    order[0] = rest % wide
+    rest //= wide
+    big, total = rest % high, rest // high
+    order[1], order[3] = total - order[0], big - order[2]
+    if total + big > MOST_ORDER or not _inside(order, limits):
+        order[0] = -1
+    return total <= MOST_ORDER
+
+
+@part
+def _begin(number, seasonal, limits, order):
+    """Order `number` of the five that a stepwise search starts with."""
+    fill(order, 0)
+    order[4] = limits[4] if number < 4 else 0
+    if number == 0:
+        order[0], order[1], order[2], order[3] = 2, 2, 1, 1
+    elif number == 2:
+        order[0], order[2] = 1, 1
+    elif number == 3:
+        order[1], order[3] = 1, 1
+    if not seasonal:
+        order[2], order[3] = 0, 0
+    for i in range(4):
+        order[i] = min(order[i], limits[i])
+
+
 @part
 def _search(w, n, m, regressors, limits, stepwise, top_value, top_order, top_u, visited, room, where, u, order, zero):
-    """Fill the list of the best models."""
+    """Fill the list of the best models: all there are, or from five on to better neighbours while there are any."""
     fill(top_value, HUGE)
     visited[0] = 0
-    constant = limits[4]
     room.vectors[FIGURES, THOROUGH] = 0
-    if not stepwise:
-        for total in range(MOST_ORDER + 1):
-            for big in range(2 * MOST_SEASONAL + 1):
-                for p in range(limits[0] + 1):
-                    for big_p in range(limits[2] + 1):
-                        q, big_q = total - p, big - big_p
-                        if q < 0 or big_q < 0 or q > limits[1] or big_q > limits[3] or total + big > MOST_ORDER:
-                            continue
-                        for c in range(constant + 1):
-                            order[0], order[1], order[2], order[3], order[4] = p, q, big_p, big_q, c
-                            visited[0] = 0
-                            best = top_u[0] if top_value[0] < HUGE else zero
-                            _try(
-                                w, n, order, m, regressors, best, top_value, top_order, top_u, visited, room,
-                                where, u,
-                            )  # fmt: skip
-        return
-    seasonal = m > 1
-    for begin in range(5):
-        fill(order, 0)
-        order[4] = constant
-        if begin == 0:
-            order[0], order[1], order[2], order[3] = 2, 2, 1, 1
-        elif begin == 1:
-            pass
-        elif begin == 2:
-            order[0], order[2] = 1, 1
-        elif begin == 3:
-            order[1], order[3] = 1, 1
-        else:
-            order[4] = 0
-        if not seasonal:
-            order[2], order[3] = 0, 0
-        for i in range(4):
-            order[i] = min(order[i], limits[i])
-        _try(w, n, order, m, regressors, zero, top_value, top_order, top_u, visited, room, where, u)
-    if top_value[0] >= HUGE:
-        return
-    best_order, best_u = order.copy(), zero.copy()
-    room.vectors[FIGURES, THOROUGH] = 1
-    moved = True
-    while moved:
-        moved = False
-        copy(top_order[0], best_order)
-        copy(top_u[0], best_u)
-        value = top_value[0]
-        for number in range(17):
-            _neighbour(number, best_order, order)
-            if not _inside(order, limits):
-                continue
-            found = _try(
-                w, n, order, m, regressors, best_u, top_value, top_order, top_u, visited, room, where, u
-            )  # fmt: skip
-            if found < value:
-                moved = True
+    base, start = order.copy(), zero.copy()
+    value = HUGE
+    number = 0
+    while True:
+        if not stepwise:
+            if not _listed(number, limits, order):
                 break
+            visited[0] = 0
+            copy(top_u[0] if top_value[0] < HUGE else zero, start)
+        elif number < 5:
+            _begin(number, m > 1, limits, order)
+        elif number < 5 + 17 and top_value[0] < HUGE:
+            if number == 5:
+                room.vectors[FIGURES, THOROUGH] = 1
+                copy(top_order[0], base)
+                copy(top_u[0], start)
+                value = top_value[0]
+            _neighbour(number - 5, base, order)
+        else:
+            break
+        number += 1
+        if not _inside(order, limits):
+            continue
+        found = _try(w, n, order, m, regressors, start, top_value, top_order, top_u, visited, room, where, u)
+        if stepwise and number > 5 and found < value:
+            number = 5
 
 
 @kernel
@@ -220,19 +226,20 @@ def _starts(number, best, u):
 
 
 @part
-def _refine(w, n, order, m, k, best, picky, room, where, u):
-    """Estimate a chosen model again from several points; the value, and the estimate in `best`.
+def _refine(w, n, order, m, k, best, picky, once, room, where, held):
+    """Estimate a chosen model again from several points, `once` from `best` alone; the value, the estimate in `best`.
 
-    A peak of the likelihood at a unit root does not count while there is one away from it.
+    A peak of the likelihood at a unit root does not count while there is one away from it. held : shape [2, 14], work.
     """
     value = HUGE
-    held = best.copy()
-    for number in range(_SEARCHED if picky else _STARTS):
-        _starts(number, held, u)
-        tried = fit_order(w[:n], u, order, m, k, _TIGHT, 40, room, where)
-        if tried < value and (not picky or credible(u)):
+    copy(best, held[0])
+    starts = 1 if once else _SEARCHED if picky else _STARTS
+    for number in range(starts):
+        _starts(number, held[0], held[1])
+        tried = fit_order(w[:n], held[1], order, m, k, _TIGHT, 40, room, where)
+        if tried < value and (not picky or credible(held[1])):
             value = tried
-            copy(u, best)
+            copy(held[1], best)
     return value
 
 
@@ -262,6 +269,7 @@ def fit_series(
     where = np.zeros(PARAMETERS, dtype=np.int64)
     top_value, top_order = np.empty(_KEPT), np.zeros((_KEPT, ORDER), dtype=np.int64)
     top_u, zero, trial = np.zeros((_KEPT, PARAMETERS)), np.zeros(PARAMETERS), np.zeros(PARAMETERS)
+    held = np.zeros((2, PARAMETERS))
     visited = np.zeros(_MOST_MODELS + 2, dtype=np.int64)
     now, bounds = np.zeros(ORDER, dtype=np.int64), np.zeros(5, dtype=np.int64)
     z, point, spread = np.empty(longest + horizon), np.empty(horizon), np.empty(horizon)
@@ -281,8 +289,11 @@ def fit_series(
             big_d = seasonal_differences(y, m, limits[5], limits[6]) if seasonal else 0
             d = 0
             if len(y) > m * big_d + 3:
-                d = differences(y[m:] - y[:-m] if big_d else y, limits[4])
-        n = _columns(y / scale, x, d, big_d, m, room)
+                n = difference(y, 0, big_d, m, z)
+                d = differences(z[:n], limits[4])
+        for t in range(len(y)):
+            z[t] = y[t] / scale
+        n = _columns(z[: len(y)], x, d, big_d, m, room)
         period = m if seasonal else 1
         if is_constant(room.columns[:n, 0]):
             # nothing is left to explain: a constant, a line, a season that repeats
@@ -305,42 +316,38 @@ def fit_series(
         room.vectors[FIGURES, CAP] = room.vectors[FIGURES, DONE] + most
         reason[i] = 3
         best = HUGE
-        for rank in range(_KEPT):
-            if top_value[rank] >= HUGE:
-                break
+        for rank in range(_KEPT + 2):
+            # the plainest models of these differences come last: a random walk (of seasons), with a drift and without
+            plain = rank >= _KEPT
+            drift = bounds[4] + _KEPT - rank
             # a lower place is worth a look only if it may still come first, or if what came first was refused
-            if reason[i] == 0 and (top_value[rank] > best + 2 or rank > 1):
+            if reason[i] == 0 and (plain or top_value[rank] > best + 2 or rank > 1):
                 break
-            k = regressors + top_order[rank, 4]
-            searched = fixed[0] < 0
-            value = _refine(room.columns, n, top_order[rank], period, k, top_u[rank], searched, room, where, trial)
-            aicc = _criterion(value, n, top_order[rank], k)
+            if (plain and drift < 0) or (not plain and top_value[rank] >= HUGE):
+                continue
+            if plain:
+                fill(now, 0)
+                now[4] = drift
+                fill(trial, 0.0)
+            else:
+                copy(top_order[rank], now)
+                copy(top_u[rank], trial)
+            now[5], now[6] = d, big_d
+            k = regressors + now[4]
+            searched = fixed[0] < 0 and not plain
+            value = _refine(room.columns, n, now, period, k, trial, searched, plain, room, where, held)
+            aicc = _criterion(value, n, now, k)
             if searched and aicc >= best:
                 continue
-            top_order[rank, 5], top_order[rank, 6] = d, big_d
-            if _accept(y, x, n, m, period, top_order[rank], top_u[rank], searched, room, z, point, spread):
+            picky = drift > 0 if plain else searched
+            if _accept(y, x, n, m, period, now, trial, picky, room, z, point, spread):
                 best = aicc
-                _keep(
-                    i, n, value, aicc, top_order[rank], top_u[rank], regressors, room, order, u, beta, figures, reason
-                )
-            else:
-                figures[i, 4] += 1
-        for c in range(bounds[4], -1, -1):
-            if reason[i] == 0:
-                break
-            # the plainest model of these differences: a random walk (of seasons), with a drift if that stays sane
-            fill(now, 0)
-            now[4], now[5], now[6] = c, d, big_d
-            k = regressors + c
-            value = minus_twice(room.columns[:n], zero, now, period, k, room)
-            if _accept(y, x, n, m, period, now, zero, c > 0, room, z, point, spread):
-                aicc = _criterion(value, n, now, k)
-                _keep(i, n, value, aicc, now, zero, regressors, room, order, u, beta, figures, reason)
+                _keep(i, n, value, aicc, now, trial, regressors, room, order, u, beta, figures, reason)
             else:
                 figures[i, 4] += 1
 
 
-@kernel
+@part
 def _accept(y, x, n, m, period, order, u, picky, room, z, point, spread):
     """Forecast with a model just estimated on `room.columns`; whether that stays near what the series has shown."""
     regressors = x.shape[1]
@@ -391,7 +398,8 @@ def _columns(y, x, d, big_d, m, room):
     n = difference(y, d, big_d, m, room.columns[:, 0])
     for j in range(x.shape[1]):
         difference(x[:, j], d, big_d, m, room.columns[:, 1 + j])
-    room.columns[:n, 1 + x.shape[1]] = 1.0
+    for t in range(n):
+        room.columns[t, 1 + x.shape[1]] = 1.0
     return n
 
 

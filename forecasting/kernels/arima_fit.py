@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from forecasting.kernels.arma import HUGE, MOST_U, expand, from_partial, innovations, solve
-from forecasting.kernels.compiled import kernel
+from forecasting.kernels.compiled import kernel, part
 from forecasting.kernels.vectors import copy
 
 MOST_ORDER, MOST_SEASONAL = 5, 2
@@ -36,8 +36,9 @@ class Room(NamedTuple):
 
     Parameters
     ----------
-    vectors : shape [23, room]: expanded polynomials (`PHI`, `THETA`), regression coefficients (`BETA`), the search
-        (`GRADIENT`, `MOVED`, `DIRECTION`, `TRIAL`, `TRIED`), forecasts (`DELTA`, `PSI`, `PART`), single numbers
+    vectors : shape [24, room]: expanded polynomials (`PHI`, `THETA`), regression coefficients (`BETA`), the search
+        (`GRADIENT`, `MOVED`, `DIRECTION`, `TRIAL`, `TRIED`,
+        `BEFORE`), forecasts (`DELTA`, `PSI`, `PART`), single numbers
         (`FIGURES`: `SIGMA` and so on), coefficients of the four factors and work (`SHORT`, 5 rows), work of the filter
         (`SCRATCH`, 5 rows).
     matrices : shape [5, most, most]: `SYSTEM`, `STATE`, `CROSS` and `WORK` (see `arma`), `INVERSE`, the inverse
@@ -51,7 +52,7 @@ class Room(NamedTuple):
     columns: np.ndarray
 
 
-PHI, THETA, BETA, GRADIENT, MOVED, DIRECTION, TRIAL, TRIED, DELTA, PSI, PART, FIGURES, SHORT = range(13)
+PHI, THETA, BETA, GRADIENT, MOVED, DIRECTION, TRIAL, TRIED, DELTA, PSI, PART, FIGURES, BEFORE, SHORT = range(14)
 SCRATCH = SHORT + 5
 SYSTEM, STATE, CROSS, WORK, INVERSE = range(5)
 SIGMA, DONE, CAP, THOROUGH, ROOT_OF = range(5)
@@ -87,7 +88,7 @@ def polynomials(u, order, m, room):
     from_partial(u[12:14], big_q, s[3], s[4])
     for k in range(4):
         # roots beyond ROOT; a moving average 1 + theta B is stable where 1 - (-theta) B is
-        shrink = 1 / room.vectors[FIGURES, ROOT_OF] if k < 2 else room.vectors[FIGURES, ROOT_OF] ** (-m)
+        shrink = 1 / room.vectors[FIGURES, ROOT_OF] if k < 2 else math.pow(room.vectors[FIGURES, ROOT_OF], -m)
         factor = -1.0 if k in (1, 3) else 1.0
         for i in range(order[k]):
             factor *= shrink
@@ -119,7 +120,7 @@ def minus_twice(w, u, order, m, k, room):
     return value if math.isfinite(value) else HUGE
 
 
-@kernel
+@part
 def _used(order, where):
     """Places of the parameters an order uses, in `where`; their number."""
     count = 0
@@ -148,21 +149,16 @@ def fit_order(w, u, order, m, k, tolerance, rounds, room, where):
     best = minus_twice(w, u, order, m, k, room)
     if count == 0 or best >= HUGE:
         return best
-    gradient, moved, direction, trial = (
-        room.vectors[GRADIENT],
-        room.vectors[MOVED],
-        room.vectors[DIRECTION],
-        room.vectors[TRIAL, :PARAMETERS],
-    )
+    gradient, moved, direction = room.vectors[GRADIENT], room.vectors[MOVED], room.vectors[DIRECTION]
+    trial, before = room.vectors[TRIAL, :PARAMETERS], room.vectors[BEFORE, :PARAMETERS]
     inverse = room.matrices[INVERSE]
-    _slope(w, u, order, m, k, room, where, count, best, gradient)
-    for i in range(count):
-        for j in range(count):
-            inverse[i, j] = 0.0
-        inverse[i, i] = 1.0 / len(w)
-    for _ in range(rounds):
+    for number in range(rounds):
         if room.vectors[FIGURES, DONE] >= room.vectors[FIGURES, CAP]:
             break
+        _slope(w, u, order, m, k, room, where, count, best, moved)
+        if number > 0:
+            _update(inverse, before, u, gradient, moved, where, count, direction)
+        copy(moved, gradient)
         slope = 0.0
         for i in range(count):
             total = 0.0
@@ -171,9 +167,10 @@ def fit_order(w, u, order, m, k, tolerance, rounds, room, where):
             # tanh is flat further out: longer steps would lose their way
             direction[i] = min(max(total, -1.0), 1.0)
             slope += direction[i] * gradient[i]
-        if not slope < 0:
+        if number == 0 or not slope < 0:
             for i in range(count):
-                direction[i] = -gradient[i] / len(w)
+                total = -gradient[i] / len(w)
+                direction[i] = min(max(total, -1.0), 1.0) if number == 0 else total
                 for j in range(count):
                     inverse[i, j] = 0.0
                 inverse[i, i] = 1.0 / len(w)
@@ -191,16 +188,14 @@ def fit_order(w, u, order, m, k, tolerance, rounds, room, where):
             break
         gain = best - value
         best = value
-        _slope(w, trial, order, m, k, room, where, count, best, moved)
-        _update(inverse, u, trial, gradient, moved, where, count, direction)
+        copy(u, before)
         copy(trial, u)
-        copy(moved, gradient)
         if gain < tolerance:
             break
     return best
 
 
-@kernel
+@part
 def _slope(w, u, order, m, k, room, where, count, value, out):
     """Forward differences of `minus_twice` at u."""
     for i in range(count):
@@ -213,7 +208,7 @@ def _slope(w, u, order, m, k, room, where, count, value, out):
         out[i] = (ahead - value) / step if ahead < HUGE else 0.0
 
 
-@kernel
+@part
 def _update(inverse, old, new, before, after, where, count, work):
     """BFGS update of the inverse Hessian."""
     sy = 0.0

@@ -7,6 +7,7 @@ import math
 from forecasting.kernels.arima_fit import CROSS, DELTA, PART, PHI, PSI, SCRATCH, STATE, SYSTEM, THETA
 from forecasting.kernels.arma import innovations
 from forecasting.kernels.compiled import kernel
+from forecasting.kernels.vectors import fill
 
 
 @kernel
@@ -38,7 +39,7 @@ def trend_at(t, d, big_d, m):
 def integrating(d, big_d, m, out):
     """Coefficients of past values in 1 - (1 - B)^d (1 - B^m)^D; returns their number."""
     size = d + m * big_d
-    out[: size + 1] = 0.0
+    fill(out[: size + 1], 0.0)
     out[0] = 1.0
     top = 0
     for _ in range(big_d):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from forecasting.kernels.compiled import compiling
 from forecasting.pace import Pace
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def over_slices(
     if deadline is not None:
         deadline.check(what)
     # the first slice runs alone: it compiles, or loads the compiled code, which would spoil the estimate of the pace
-    run(*slices[0])
+    with compiling():
+        run(*slices[0])
     pace = Pace(what, work, deadline, least=_LEAST_TIMED, fits=fits)
     pace.begin(slices[0][1])
     if threads <= 1:

@@ -26,7 +26,9 @@ _MOST_LAGS = 3
 def kpss(x):
     """KPSS statistic for level stationarity of x [n], Bartlett window of 3 sqrt(n) / 13 lags."""
     n = len(x)
-    mean = x.mean()
+    mean = 0.0
+    for value in x:
+        mean += value / n
     squares, total, power = 0.0, 0.0, 0.0
     for t in range(n):
         e = x[t] - mean
@@ -56,11 +58,12 @@ def is_constant(x):
 
 @kernel
 def differences(x, most):
-    """How many first differences make x [n] level stationary, by successive KPSS tests at 5 %."""
-    count = 0
-    while count < most and len(x) > 3 and not is_constant(x) and kpss(x) > KPSS_5:
-        x = x[1:] - x[:-1]
-        count += 1
+    """How many first differences make x [n] level stationary, by successive KPSS tests at 5 %; x is written over."""
+    count, n = 0, len(x)
+    while count < most and n > 3 and not is_constant(x[:n]) and kpss(x[:n]) > KPSS_5:
+        count, n = count + 1, n - 1
+        for t in range(n):
+            x[t] = x[t + 1] - x[t]
     return count
 
 
