@@ -94,7 +94,7 @@ def systems() -> dict[str, Path]:
 
 def _python(system: str) -> str:
     """Interpreter of a system: its own environment where there is one."""
-    own = PEERS / f".venv-{system.split('-')[0]}" / "bin" / "python"
+    own = PEERS / f".venv-{system.partition('-')[0]}" / "bin" / "python"
     return str(own) if own.exists() else sys.executable
 
 
@@ -118,7 +118,7 @@ def _memory(leader: int) -> float:
 def run(system: str, task: Task, directory: Path, options: argparse.Namespace) -> dict[str, Any]:
     """One system on one task: its scores, or the error that it ended with."""
     train, test = task.frames(directory)
-    adapter = systems()[system.split("-")[0]]
+    adapter = systems()[system.partition("-")[0]]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         train.to_parquet(place / "train.parquet")
@@ -197,7 +197,7 @@ def main() -> None:
     options = parser.parse_args()
     ours = "forecastle" + (f"-{options.variant}" if options.variant else "")
     names = [*([] if options.only_peers else [ours]), *options.peer]
-    unknown = sorted({name for name in names if name.split("-")[0] not in systems()})
+    unknown = sorted({name for name in names if name.partition("-")[0] not in systems()})
     if unknown:
         raise SystemExit(f"unknown system {', '.join(unknown)}. Known: {', '.join(systems())}.")
     if not options.table:

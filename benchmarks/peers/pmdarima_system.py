@@ -12,7 +12,7 @@ from forecast_job import main, regular, steps_ahead
 from joblib import Parallel, delayed
 
 
-def one(key, y, rows, job):
+def one(y, rows, job):
     warnings.simplefilter("ignore")
     h, season = len(rows), job["season"] if job["season"] <= 24 else 1
     season = season if len(y) > 2 * season else 1
@@ -20,7 +20,7 @@ def one(key, y, rows, job):
         model = pmdarima.auto_arima(y, m=season, suppress_warnings=True, error_action="ignore")
         point, ends = model.predict(h, return_conf_int=True, alpha=0.2)
         spread = (ends[:, 1] - ends[:, 0]) / 2 / NormalDist().inv_cdf(0.9)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever it is, the series is owed a forecast
         point, spread = np.resize(y[-season:], h), np.full(h, np.std(y))
     levels = {f"{q:g}": point + NormalDist().inv_cdf(q) * spread for q in job["levels"]}
     return rows.assign(mean=point, **levels)
@@ -32,7 +32,7 @@ def fit(train, job):
 
 def predict(model, train, future, job):
     groups = steps_ahead(train, future, job).groupby("unique_id", sort=False)
-    return pd.concat(Parallel(n_jobs=2)(delayed(one)(key, model[key], part, job) for key, part in groups))
+    return pd.concat(Parallel(n_jobs=2)(delayed(one)(model[key], part, job) for key, part in groups))
 
 
 if __name__ == "__main__":

@@ -23,14 +23,14 @@ def one(key, past, rows, job):
     usual = past[known].median().fillna(0)
     model.fit(past[["ds", "y", *known]].fillna(usual))
     rows = rows[["ds", *[c for c in known if c in rows]]].reindex(columns=["ds", *known]).fillna(usual)
-    np.random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - what prophet draws from
     samples = model.predictive_samples(rows)["yhat"]
     levels = {f"{q:g}": np.quantile(samples, q, axis=1) for q in job["levels"]}
     return pd.DataFrame({"unique_id": key, "ds": rows["ds"].to_numpy(), "mean": np.median(samples, axis=1), **levels})
 
 
 def fit(train, job):
-    return {key: part for key, part in train.groupby("unique_id")}
+    return dict(list(train.groupby("unique_id")))
 
 
 def predict(model, train, future, job):
