@@ -183,7 +183,7 @@ def caught_by(mutation: Mutation) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tree"
         shutil.copytree(
-            ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "*cache*", "demo-output", "*.egg-info")
+            ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv*", "*cache*", "demo-output", "*.egg-info")
         )
         plant(mutation, copy)
         command = [
