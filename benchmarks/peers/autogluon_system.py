@@ -28,7 +28,7 @@ def fit(train, job):
     # a covariate that stands still is static; the rest are rows
     data = long(train.drop(columns=job["static"]), job, static)
     predictor = TimeSeriesPredictor(
-        job["horizon"], target="y", freq=job["freq"], known_covariates_names=job["known"], eval_metric="MASE",
+        prediction_length=job["horizon"], target="y", freq=job["freq"], known_covariates_names=job["known"], eval_metric="MASE",
         quantile_levels=job["levels"], path=tempfile.mkdtemp(), verbosity=2,
     )  # fmt: skip
     preset = job["variant"] or "medium_quality"
