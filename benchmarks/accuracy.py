@@ -165,11 +165,9 @@ def table(rows: list[dict[str, Any]], reference: str) -> str:
     newest = {(row["task"], row["system"]): row for row in rows}
     lines = [f"| task | system | {' | '.join(KEYS)} |", "|---|---|" + "--:|" * len(KEYS)]
     for (task, system), row in sorted(newest.items()):
-        cells = (
-            ["" if row[k] is None else f"{row[k]:.4g}" for k in KEYS]
-            if not row["error"]
-            else [" ".join(row["error"].split())[-80:]]
-        )
+        cells = ["" if row[k] is None else f"{row[k]:.4g}" for k in KEYS]
+        if row["error"]:
+            cells = [" ".join(row["error"].split())[-80:]]
         lines.append(f"| {task} | {system} | {' | '.join(cells)} |")
     lines += ["", f"| {reference} against | tasks | MASE | sMAPE | WQL |", "|---|--:|--:|--:|--:|"]
     for other in sorted({system for _, system in newest} - {reference}):

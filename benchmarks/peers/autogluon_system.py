@@ -28,9 +28,14 @@ def fit(train, job):
     # a covariate that stands still is static; the rest are rows
     data = long(train.drop(columns=job["static"]), job, static)
     predictor = TimeSeriesPredictor(
-        prediction_length=job["horizon"], target="y", freq=job["freq"], known_covariates_names=job["known"], eval_metric="MASE",
-        quantile_levels=job["levels"], path=tempfile.mkdtemp(), verbosity=2,
-    )  # fmt: skip
+        prediction_length=job["horizon"],
+        target="y",
+        freq=job["freq"],
+        known_covariates_names=job["known"],
+        eval_metric="MASE",
+        quantile_levels=job["levels"],
+        path=tempfile.mkdtemp(),
+    )
     preset = job["variant"] or "medium_quality"
     predictor.fit(data, presets=preset, time_limit=job["time_limit"], excluded_model_types=PRETRAINED, random_seed=0)
     return predictor, data
