@@ -53,7 +53,7 @@ def choose_windows(lengths: np.ndarray, horizon: int, season: int) -> tuple[int,
     Examples
     --------
     >>> choose_windows(np.array([120] * 9), horizon=20, season=52), choose_windows(np.array([30]), 12, 12)
-    ((5, 15), (2, 5))
+    ((5, 10), (2, 5))
     """
     wanted = 5 if len(lengths) < 20 else 3 if len(lengths) < _MANY_SERIES else 2
     typical = int(np.median(lengths))
