@@ -165,7 +165,8 @@ def table(rows: list[dict[str, Any]], reference: str) -> str:
     newest = {(row["task"], row["system"]): row for row in rows}
     lines = [f"| task | system | {' | '.join(KEYS)} |", "|---|---|" + "--:|" * len(KEYS)]
     for (task, system), row in sorted(newest.items()):
-        cells = ["" if row[k] is None else f"{row[k]:.4g}" for k in KEYS]
+        figures = [row.get(k) for k in KEYS]
+        cells = ["" if figure is None else f"{figure:.4g}" for figure in figures]
         if row["error"]:
             cells = [" ".join(row["error"].split())[-80:]]
         lines.append(f"| {task} | {system} | {' | '.join(cells)} |")
