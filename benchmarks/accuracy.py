@@ -17,7 +17,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -115,6 +114,20 @@ def _memory(leader: int) -> float:
     return total / 1024
 
 
+def _watched(command: list[str], log: Path, limit: float) -> tuple[int, float]:
+    """Run a command in a session of its own, killed after `limit` seconds: exit code, and peak MB of the session."""
+    peak, end = 0.0, time.monotonic() + limit
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+        while True:
+            try:
+                return process.wait(timeout=_WATCH), peak
+            except subprocess.TimeoutExpired:
+                peak = max(peak, _memory(process.pid))
+            if time.monotonic() > end:
+                os.killpg(process.pid, 9)
+
+
 def run(system: str, task: Task, directory: Path, options: argparse.Namespace) -> dict[str, Any]:
     """One system on one task: its scores, or the error that it ended with."""
     train, test = task.frames(directory)
@@ -130,23 +143,7 @@ def run(system: str, task: Task, directory: Path, options: argparse.Namespace) -
         }  # fmt: skip
         (place / "job.json").write_text(json.dumps(job))
         command = [_python(system), str(adapter), str(place)]
-        with (place / "log.txt").open("w", encoding="utf-8") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-            peak, over = [0.0], threading.Event()
-
-            def watch() -> None:
-                while not over.wait(_WATCH):
-                    peak[0] = max(peak[0], _memory(process.pid))
-
-            thread = threading.Thread(target=watch)
-            thread.start()
-            try:
-                code = process.wait(timeout=options.patience * options.time_limit + 600)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
-                code = process.wait()
-            over.set()
-            thread.join()
+        code, peak = _watched(command, place / "log.txt", options.patience * options.time_limit + 600)
         row: dict[str, Any] = {"task": task.name, "system": system, **dict.fromkeys(KEYS), "error": None}
         if options.logs:
             options.logs.mkdir(parents=True, exist_ok=True)
@@ -157,7 +154,7 @@ def run(system: str, task: Task, directory: Path, options: argparse.Namespace) -
         facts = json.loads((place / "facts.json").read_text())
         answer = pd.read_parquet(place / "forecast.parquet")
     found = scores(train, test, answer, season=task.season, levels=LEVELS)
-    return row | found | facts | {"peak_mb": round(peak[0], 1)}
+    return row | found | facts | {"peak_mb": round(peak, 1)}
 
 
 def table(rows: list[dict[str, Any]], reference: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,13 +65,8 @@ class Assembly:
         """Greedy weights by trial number; a single model gets weight 1."""
         pool = [r for r in self.records if "degraded" not in r.info] or self.records
         whole = [r for r in pool if r.info["windows"] == len(self.task.cuts)]
-        place = Counter[str]()
-        pool = []
-        for record in whole:
-            place[record.learner] += 1
-            if place[record.learner] <= _EACH_LEARNER:
-                pool.append(record)
-        pool = pool[:_MOST_MEMBERS_CONSIDERED]
+        kin = [[better.learner for better in whole[:i]].count(r.learner) for i, r in enumerate(whole)]
+        pool = [r for r, before in zip(whole, kin, strict=True) if before < _EACH_LEARNER][:_MOST_MEMBERS_CONSIDERED]
         # few metrics look at quantiles: the others are spared most of the numbers
         used = slice(None) if needs_quantiles(self.metric.name) else slice(1)
         arrays = [np.ascontiguousarray(self.channels(r)[..., used]) for r in pool]

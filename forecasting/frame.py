@@ -467,7 +467,7 @@ def future_block(frame: Any, schema: Schema, panel: Panel, horizon: int, *, unti
     given[series[use], ahead[use]] = later.known.observed[use]
     stands[series[use], ahead[use]] = True
     asked = np.arange(horizon) < (np.full(panel.n_series, horizon) if until is None else until)[:, None]
-    _check_given(given, asked, schema, panel)
+    _check_given(given & asked[:, :, None], asked, schema, panel)
     # what no row of the frame says stays as it was, till a later row says something else
     before = panel.known.values[panel.indptr[1:] - 1]
     for h in range(horizon):
@@ -479,21 +479,24 @@ def future_block(frame: Any, schema: Schema, panel: Panel, horizon: int, *, unti
 
 
 def _check_given(given: np.ndarray, asked: np.ndarray, schema: Schema, panel: Panel) -> None:
-    """Warn of values missing of the steps asked for; refuse where nothing is given of a series or a covariate."""
+    """Warn of values missing of the steps asked for; refuse where nothing is given of a series or a covariate.
+
+    Parameters
+    ----------
+    given : shape [n, horizon, k], which values of the steps asked for there are. asked : shape [n, horizon].
+    """
     known = panel.known
-    nothing = asked.any(axis=1) & ~(given & asked[:, :, None]).any(axis=(1, 2)) & known.observed.any()
-    never = ~(given & asked[:, :, None]).any(axis=(0, 1)) & known.observed.all(axis=0)
+    whole = known.observed.all(axis=0)
     # a category that is missing is a category too, if training knew it
-    usual = np.array([known.categories(name) is not None for name in known.names]) & ~known.observed.all(axis=0)
-    needed = asked[:, :, None] & ~usual
-    lacking = needed & ~given
-    if asked.any() and (never.any() or (nothing & needed.any(axis=(1, 2))).any()):
-        raise DataError(f"{_gaps(lacking.any(axis=2), schema, panel)} Fix: fill all rows of make_future_frame().")
+    needed = asked[:, :, None] & ~(np.array([known.categories(n) is not None for n in known.names]) & ~whole)
+    lacking = (needed & ~given).any(axis=2)
+    nothing = needed.any(axis=(1, 2)) & ~given.any(axis=(1, 2)) & known.observed.any()
+    never = whole & ~given.any(axis=(0, 1)) & asked.any()
+    if nothing.any() or never.any():
+        raise DataError(f"{_gaps(lacking, schema, panel)} Fix: fill all rows of make_future_frame().")
     if lacking.any():
-        LOG.warning(
-            "%s They are filled as gaps in training are (settings.fill_numbers).",
-            _gaps(lacking.any(axis=2), schema, panel),
-        )
+        text = _gaps(lacking, schema, panel)
+        LOG.warning("%s They are filled as gaps in training are (settings.fill_numbers).", text)
 
 
 def _gaps(lacking: np.ndarray, schema: Schema, panel: Panel) -> str:

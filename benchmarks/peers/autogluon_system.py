@@ -7,7 +7,7 @@ import tempfile
 import autogluon.timeseries
 import pandas as pd
 from autogluon.timeseries import TimeSeriesDataFrame, TimeSeriesPredictor
-from forecast_job import main, steps_ahead
+from forecast_job import laid, main, steps_ahead
 
 PRETRAINED = ["Chronos", "Chronos2", "Toto"]
 """Models that download weights."""
@@ -52,12 +52,7 @@ def predict(model, train, future, job):
         known = long(rows, job | {"static": []}, None)
     answer = predictor.predict(data, known_covariates=known).reset_index()
     answer = answer.rename(columns={"item_id": "unique_id", "timestamp": "ds"})
-    # rows past the horizon (of series that end before the others) repeat the last step
-    wanted = steps_ahead(train, future, job)
-    answer = wanted.merge(answer, how="left", on=["unique_id", "ds"])
-    columns = [c for c in answer if c not in {"unique_id", "ds"}]
-    answer[columns] = answer.groupby("unique_id")[columns].ffill()
-    return answer
+    return laid(steps_ahead(train, future, job), answer)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from statistics import NormalDist
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ import pandas as pd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy as np
 
 
 def main(
@@ -58,3 +61,26 @@ def steps_ahead(train: pd.DataFrame, future: pd.DataFrame, job: dict) -> pd.Data
         stamps = pd.date_range(last[key], part["ds"].max(), freq=job["freq"])[1:]
         parts.append(pd.DataFrame({"unique_id": key, "ds": stamps}))
     return pd.concat(parts, ignore_index=True)
+
+
+def histories(train: pd.DataFrame, job: dict) -> dict:
+    """Series -> its regular values, for systems with a model a series."""
+    return {key: part["y"].to_numpy(float) for key, part in regular(train, job).groupby("unique_id")}
+
+
+def normal(point: np.ndarray, spread: np.ndarray, levels: list[float]) -> dict:
+    """Columns of normal quantiles around a point with a standard deviation."""
+    return {f"{q:g}": point + NormalDist().inv_cdf(q) * spread for q in levels}
+
+
+def interval(level: float) -> tuple[str, int]:
+    """Side and width in percent of the central interval that a quantile bounds: 0.1 is ("lo", 80), 0.5 ("hi", 0)."""
+    return "lo" if level < 0.5 else "hi", round(abs(1 - 2 * level) * 100)
+
+
+def laid(rows: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
+    """An answer on the rows wanted; those past it, of series that end before the others, repeat the last step."""
+    out = rows.merge(answer, how="left", on=["unique_id", "ds"])
+    columns = out.columns.difference(["unique_id", "ds"])
+    out[columns] = out.groupby("unique_id")[columns].ffill()
+    return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mlforecast
-from forecast_job import main, regular, steps_ahead
+from forecast_job import interval, laid, main, regular, steps_ahead
 from lightgbm import LGBMRegressor
 from mlforecast import MLForecast
 from mlforecast.lag_transforms import RollingMean
@@ -49,16 +49,13 @@ def predict(model, train, future, job):
         )
         for name in job["known"]:
             ahead[name] = ahead.groupby("unique_id")[name].ffill().bfill().astype(data[name].dtype)
-    widths = sorted({round(abs(1 - 2 * q) * 100) for q in job["levels"]} - {0})
+    widths = sorted({interval(q)[1] for q in job["levels"]} - {0})
     out = forecaster.predict(h, X_df=ahead, level=widths if intervals else None)
     answer = out[["unique_id", "ds", "mean"]].copy()
     for q in job["levels"]:
-        width, side = round(abs(1 - 2 * q) * 100), "lo" if q < 0.5 else "hi"
+        side, width = interval(q)
         answer[f"{q:g}"] = out[f"mean-{side}-{width}"] if intervals and width else out["mean"]
-    answer = rows.merge(answer, how="left", on=["unique_id", "ds"])
-    columns = [c for c in answer if c not in {"unique_id", "ds"}]
-    answer[columns] = answer.groupby("unique_id")[columns].ffill()
-    return answer
+    return laid(rows, answer)
 
 
 if __name__ == "__main__":

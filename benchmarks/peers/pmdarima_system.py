@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 import pmdarima
-from forecast_job import main, regular, steps_ahead
+from forecast_job import histories, main, normal, steps_ahead
 from joblib import Parallel, delayed
 
 
@@ -22,12 +22,11 @@ def one(y, rows, job):
         spread = (ends[:, 1] - ends[:, 0]) / 2 / NormalDist().inv_cdf(0.9)
     except Exception:  # noqa: BLE001 - whatever it is, the series is owed a forecast
         point, spread = np.resize(y[-season:], h), np.full(h, np.std(y))
-    levels = {f"{q:g}": point + NormalDist().inv_cdf(q) * spread for q in job["levels"]}
-    return rows.assign(mean=point, **levels)
+    return rows.assign(mean=point, **normal(point, spread, job["levels"]))
 
 
 def fit(train, job):
-    return {key: part["y"].to_numpy(float) for key, part in regular(train, job).groupby("unique_id")}
+    return histories(train, job)
 
 
 def predict(model, train, future, job):

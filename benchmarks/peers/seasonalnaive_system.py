@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from statistics import NormalDist
-
 import numpy as np
 import pandas as pd
-from forecast_job import main, regular, steps_ahead
+from forecast_job import histories, main, normal, steps_ahead
 
 
 def fit(train, job):
-    return {key: part["y"].to_numpy(float) for key, part in regular(train, job).groupby("unique_id")}
+    return histories(train, job)
 
 
 def predict(model, train, future, job):
@@ -21,8 +19,7 @@ def predict(model, train, future, job):
         point = np.resize(y[-m:], h)
         change = y[m:] - y[:-m] if len(y) > m else np.zeros(1)
         spread = np.sqrt(np.mean(change**2) * (np.arange(h) // m + 1))
-        levels = {f"{q:g}": point + NormalDist().inv_cdf(q) * spread for q in job["levels"]}
-        parts.append(part.assign(mean=point, **levels))
+        parts.append(part.assign(mean=point, **normal(point, spread, job["levels"])))
     return pd.concat(parts, ignore_index=True)
 
 

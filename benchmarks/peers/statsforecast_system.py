@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import statsforecast
-from forecast_job import main, regular, steps_ahead
+from forecast_job import interval, main, regular, steps_ahead
 from statsforecast import StatsForecast
 from statsforecast.models import AutoCES, AutoETS, DynamicOptimizedTheta
 
@@ -25,14 +25,14 @@ def predict(model, train, future, job):
     names, forecaster, data = model
     rows = steps_ahead(train, future, job)
     h = int(rows.groupby("unique_id").size().max())
-    widths = sorted({round(abs(1 - 2 * q) * 100) for q in job["levels"]} - {0})
+    widths = sorted({interval(q)[1] for q in job["levels"]} - {0})
     ahead = forecaster.forecast(df=data, h=h, level=widths).reset_index()
     answer = ahead[["unique_id", "ds"]].copy()
     answer["mean"] = np.median(ahead[names].to_numpy(), axis=1)
     for q in job["levels"]:
-        width = round(abs(1 - 2 * q) * 100)
-        side = [f"{name}-{'lo' if q < 0.5 else 'hi'}-{width}" if width else name for name in names]
-        answer[f"{q:g}"] = np.median(ahead[side].to_numpy(), axis=1)
+        side, width = interval(q)
+        columns = [f"{name}-{side}-{width}" if width else name for name in names]
+        answer[f"{q:g}"] = np.median(ahead[columns].to_numpy(), axis=1)
     return rows.merge(answer, how="left", on=["unique_id", "ds"])
 
 

@@ -132,7 +132,7 @@ def _inside(order, limits):
 def _listed(number, limits, order):
     """Write order `number` of all there are within the limits, small ones first; whether the number is within the list.
 
-    A place of the list that is no order (too large, or beyond a limit) leaves a negative p.
+    Some places of the list are no orders: those may lie beyond a limit, and too large ones get a negative p.
     """
     wide, tall, high, c = limits[0] + 1, limits[2] + 1, 2 * MOST_SEASONAL + 1, limits[4] + 1
     order[4] = number % c
@@ -143,7 +143,7 @@ def _listed(number, limits, order):
     rest //= wide
     big, total = rest % high, rest // high
     order[1], order[3] = total - order[0], big - order[2]
-    if total + big > MOST_ORDER or not _inside(order, limits):
+    if total + big > MOST_ORDER:
         order[0] = -1
     return total <= MOST_ORDER
 
@@ -226,14 +226,13 @@ def _starts(number, best, u):
 
 
 @part
-def _refine(w, n, order, m, k, best, picky, once, room, where, held):
-    """Estimate a chosen model again from several points, `once` from `best` alone; the value, the estimate in `best`.
+def _refine(w, n, order, m, k, best, picky, starts, room, where, held):
+    """Estimate a chosen model again from so many starts; the value, and the estimate in `best`.
 
     A peak of the likelihood at a unit root does not count while there is one away from it. held : shape [2, 14], work.
     """
     value = HUGE
     copy(best, held[0])
-    starts = 1 if once else _SEARCHED if picky else _STARTS
     for number in range(starts):
         _starts(number, held[0], held[1])
         tried = fit_order(w[:n], held[1], order, m, k, _TIGHT, 40, room, where)
@@ -335,7 +334,8 @@ def fit_series(
             now[5], now[6] = d, big_d
             k = regressors + now[4]
             searched = fixed[0] < 0 and not plain
-            value = _refine(room.columns, n, now, period, k, trial, searched, plain, room, where, held)
+            starts = 1 if plain else _SEARCHED if searched else _STARTS
+            value = _refine(room.columns, n, now, period, k, trial, searched, starts, room, where, held)
             aicc = _criterion(value, n, now, k)
             if searched and aicc >= best:
                 continue

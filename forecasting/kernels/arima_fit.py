@@ -37,10 +37,9 @@ class Room(NamedTuple):
     Parameters
     ----------
     vectors : shape [24, room]: expanded polynomials (`PHI`, `THETA`), regression coefficients (`BETA`), the search
-        (`GRADIENT`, `MOVED`, `DIRECTION`, `TRIAL`, `TRIED`,
-        `BEFORE`), forecasts (`DELTA`, `PSI`, `PART`), single numbers
-        (`FIGURES`: `SIGMA` and so on), coefficients of the four factors and work (`SHORT`, 5 rows), work of the filter
-        (`SCRATCH`, 5 rows).
+        (`GRADIENT`, `MOVED`, `DIRECTION`, `TRIAL`, `TRIED`, `BEFORE`), forecasts (`DELTA`, `PSI`, `PART`), single
+        numbers (`FIGURES`: `SIGMA` and so on), coefficients of the four factors and work (`SHORT`, 5 rows), work of the
+        filter (`SCRATCH`, 5 rows).
     matrices : shape [5, most, most]: `SYSTEM`, `STATE`, `CROSS` and `WORK` (see `arma`), `INVERSE`, the inverse
         Hessian.
     columns : shape [rows, 2 + regressors], the differenced series, its regressors, the differenced series without its
@@ -78,7 +77,7 @@ def new_room(m, regressors, rows, horizon, root):
 def polynomials(u, order, m, room):
     """Expand the factors at u [14] into `room.vectors[PHI]` and `room.vectors[THETA]`; returns their degrees.
 
-    `order` [4] int64 holds p, q, P, Q. The factors stay in its rows from `SHORT` on.
+    `order` [4] int64 holds p, q, P, Q. The factors stay in `room.vectors` from `SHORT` on.
     """
     p, q, big_p, big_q = order[0], order[1], order[2], order[3]
     s = room.vectors[SHORT:SCRATCH]
@@ -156,7 +155,9 @@ def fit_order(w, u, order, m, k, tolerance, rounds, room, where):
         if room.vectors[FIGURES, DONE] >= room.vectors[FIGURES, CAP]:
             break
         _slope(w, u, order, m, k, room, where, count, best, moved)
-        if number > 0:
+        if number == 0:
+            _unlearned(inverse, count, len(w))
+        else:
             _update(inverse, before, u, gradient, moved, where, count, direction)
         copy(moved, gradient)
         slope = 0.0
@@ -167,13 +168,10 @@ def fit_order(w, u, order, m, k, tolerance, rounds, room, where):
             # tanh is flat further out: longer steps would lose their way
             direction[i] = min(max(total, -1.0), 1.0)
             slope += direction[i] * gradient[i]
-        if number == 0 or not slope < 0:
+        if not slope < 0:
+            _unlearned(inverse, count, len(w))
             for i in range(count):
-                total = -gradient[i] / len(w)
-                direction[i] = min(max(total, -1.0), 1.0) if number == 0 else total
-                for j in range(count):
-                    inverse[i, j] = 0.0
-                inverse[i, i] = 1.0 / len(w)
+                direction[i] = -gradient[i] / len(w)
         length, value = 1.0, HUGE
         for _ in range(8):
             copy(u, trial)
@@ -193,6 +191,15 @@ def fit_order(w, u, order, m, k, tolerance, rounds, room, where):
         if gain < tolerance:
             break
     return best
+
+
+@part
+def _unlearned(inverse, count, n):
+    """The inverse Hessian that nothing is known of: a likelihood of n rows has curvatures of about n."""
+    for i in range(count):
+        for j in range(count):
+            inverse[i, j] = 0.0
+        inverse[i, i] = 1.0 / n
 
 
 @part
