@@ -181,7 +181,9 @@ class Panel:
 
     def step_of_rows(self) -> np.ndarray:
         """Grid step of each row, shape [rows]."""
-        return np.arange(self.n_rows) - np.repeat(self.indptr[:-1] - self.start, self.lengths)
+        steps = np.arange(self.n_rows)
+        steps -= np.repeat(self.indptr[:-1] - self.start, self.lengths)
+        return steps
 
     def window(self, begin: np.ndarray, end: np.ndarray) -> Panel:
         """Return rows `begin[i]:end[i]` (positions inside each series, begin <= end) of every series."""

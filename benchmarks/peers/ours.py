@@ -139,10 +139,11 @@ def fixed_order(series: Sequence[np.ndarray], order: tuple[int, ...], season: in
 
     panel = panel_of(series)
     n, (p, d, q, big_p, big_d, big_q) = panel.n_series, order
-    fixed = np.array([p, q, big_p, big_q, int(d + big_d == 0), d, big_d], dtype=np.int64)
+    fixed = np.array([p, q, big_p, big_q, int(d + big_d == 0)], dtype=np.int64)
     found, u = np.zeros((n, arima.ORDER), dtype=np.int64), np.zeros((n, arima.PARAMETERS))
+    found[:, 5], found[:, 6] = d, big_d
     beta, figures, reason = np.zeros((n, 1)), np.zeros((n, 5)), np.zeros(n, dtype=np.int64)
-    limits = np.array([5, 5, 2, 2, 2, 1, 0], dtype=np.int64)
+    limits = np.array([5, 5, 2, 2], dtype=np.int64)
     y, indptr, _ = panel.flat()
     arima.fit_series(
         y, indptr, np.empty((panel.n_rows, 0)), 0, n, season, True, season > 1, limits, 8, 20_000, fixed, found, u,

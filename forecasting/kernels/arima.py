@@ -33,11 +33,14 @@ from forecasting.kernels.arima_fit import (
 from forecasting.kernels.arima_project import difference, project, trend_at
 from forecasting.kernels.arma import HUGE
 from forecasting.kernels.compiled import kernel, part
-from forecasting.kernels.unitroot import differences, is_constant, seasonal_differences
+from forecasting.kernels.unitroot import is_constant
 from forecasting.kernels.vectors import copy, fill
 
 ORDER = 7
 """Length of an order: p, q, P, Q, constant, d, D."""
+
+FIXED = 5
+"""Length of an order without its differences."""
 
 _KEPT = 6
 _STARTS, _SEARCHED = 9, 4
@@ -252,11 +255,10 @@ def fit_series(
     Parameters
     ----------
     values, indptr : flat series. design : shape [rows, r], regressors. m : steps a season. seasonal : whether seasonal
-    terms may be used. limits : shape [7] int64: most p, q, P, Q, d, D and the seasonal test. horizon : steps whose
-    forecast must stay within three ranges of the series. most : likelihoods computed at most. fixed : shape [7]
-    int64, an order to estimate instead of searching (fixed[0] < 0: search); its roots may lie anywhere outside the
-    unit circle.
-    order : shape [n, 7] int64, written: p, q, P, Q, constant, d, D. u : shape [n, 14], written. beta : shape
+    terms may be used. limits : shape [4] int64: most p, q, P, Q. horizon : steps whose forecast must stay within three
+    ranges of the series. most : likelihoods computed at most. fixed : shape [5] int64, an order (without differences)
+    to estimate instead of searching (fixed[0] < 0: search); its roots may lie anywhere outside the unit circle.
+    order : shape [n, 7] int64: p, q, P, Q, constant, written; d, D, read. u : shape [n, 14], written. beta : shape
     [n, r + 1], written: regression coefficients, the constant last. figures : shape [n, 5], written: scale, innovation
     standard deviation on that scale, log-likelihood, AICc, rejected choices. reason : shape [n] int64, written.
     """
@@ -282,14 +284,7 @@ def fit_series(
             scale = 1.0
         room.vectors[FIGURES, DONE], room.vectors[FIGURES, CAP] = 0, most
         figures[i, 0], figures[i, 4] = scale, 0.0
-        if fixed[0] >= 0:
-            d, big_d = fixed[5], fixed[6]
-        else:
-            big_d = seasonal_differences(y, m, limits[5], limits[6]) if seasonal else 0
-            d = 0
-            if len(y) > m * big_d + 3:
-                n = difference(y, 0, big_d, m, z)
-                d = differences(z[:n], limits[4])
+        d, big_d = order[i, 5], order[i, 6]
         for t in range(len(y)):
             z[t] = y[t] / scale
         n = _columns(z[: len(y)], x, d, big_d, m, room)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from forecasting.kernels.compiled import kernel
+from forecasting.kernels.vectors import copy, fill
 
 
 @kernel
@@ -122,31 +123,34 @@ def strength(y, m):
 
 
 @kernel
-def mstl(values, indptr, first, end, seasons, rounds, season):
-    """Seasonal parts of series first..end with several seasons, each found by STL on what the others leave.
+def mstl(values, indptr, first, end, seasons, rounds, adjusted, cycles):
+    """Take several seasons out of series first..end, each found by STL on what the others leave.
 
     Bandara, Hyndman & Bergmeir (2021), MSTL: a seasonal-trend decomposition algorithm for time series with multiple
     seasonal patterns, arXiv:2107.13462. A season of which a series does not show two is left out for it.
 
     Parameters
     ----------
-    seasons : shape [k] int64, ascending. rounds : passes over all seasons. season : shape [k, rows], written.
+    seasons : shape [k] int64, ascending. rounds : passes over all seasons. adjusted : shape [rows], written: the values
+    without their seasons. cycles : shape [n, sum of seasons], written: the last cycle of each season, one after the
+    other, zeros for one left out.
     """
     longest = 0
     for i in range(first, end):
         longest = max(longest, indptr[i + 1] - indptr[i])
     work, trend = np.empty((3, longest + 2 * seasons.max())), np.empty(longest)
+    season = np.empty((len(seasons), longest))
     for i in range(first, end):
         begin, stop = indptr[i], indptr[i + 1]
         n = stop - begin
-        rest = values[begin:stop].copy()
-        season[:, begin:stop] = 0.0
+        rest = adjusted[begin:stop]
+        copy(values[begin:stop], rest)
         for turn in range(rounds if len(seasons) > 1 else 1):
             for k in range(len(seasons)):
                 m = seasons[k]
                 if m < 2 or n < 2 * m:
                     continue
-                part = season[k, begin:stop]
+                part = season[k, :n]
                 if turn > 0:
                     for t in range(n):
                         rest[t] += part[t]
@@ -154,3 +158,12 @@ def mstl(values, indptr, first, end, seasons, rounds, season):
                 stl(rest, m, width, 0, trend_window(m, width), 2, part, trend[:n], work[:, : n + 2 * m])
                 for t in range(n):
                     rest[t] -= part[t]
+        at = 0
+        for k in range(len(seasons)):
+            m = seasons[k]
+            cycle = cycles[i, at : at + m]
+            if m < 2 or n < 2 * m:
+                fill(cycle, 0.0)
+            else:
+                copy(season[k, n - m : n], cycle)
+            at += m

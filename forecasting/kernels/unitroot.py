@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from forecasting.kernels.arma import solve
-from forecasting.kernels.compiled import kernel
+from forecasting.kernels.compiled import kernel, part
 from forecasting.kernels.stl import strength
 
 KPSS_5 = 0.463
@@ -15,9 +15,6 @@ KPSS_5 = 0.463
 
 STRONG = 0.64
 """Seasonal strength from which a seasonal difference is taken (Wang, Smith & Hyndman 2006; R's forecast package)."""
-
-STRENGTH, OCSB = 0, 1
-"""Seasonal tests."""
 
 _MOST_LAGS = 3
 
@@ -116,17 +113,58 @@ def ocsb_critical(m):
     return -0.2937411 * math.exp(-0.2850853 * log_m - 0.05983644 * log_m**2) - 1.652202
 
 
+@part
+def _needless(x, m):
+    """Whether there is no season, or too little of it, to test."""
+    return m < 2 or len(x) < 2 * m + 3 or is_constant(x)
+
+
 @kernel
-def seasonal_differences(x, m, most, test):
-    """Whether a seasonal difference is due, 0 or 1, by `STRENGTH` or by `OCSB` with the lags 0..3 that AIC takes."""
-    if most < 1 or m < 2 or len(x) < 2 * m + 3 or is_constant(x):
-        return 0
-    if test == STRENGTH:
-        return 1 if strength(x, m) > STRONG else 0
-    most_lags = min(_MOST_LAGS, max(0, (len(x) - m - 6) // 3))
-    best, statistic = math.inf, 0.0
-    for lags in range(most_lags + 1):
-        t, aic = ocsb(x, m, lags, m + 1 + most_lags)
-        if aic < best:
-            best, statistic = aic, t
-    return 1 if statistic > ocsb_critical(m) else 0
+def by_strength(values, indptr, first, end, m, most, out):
+    """Seasonal differences of series first..end, 0 or 1, where the season's strength exceeds `STRONG`.
+
+    Parameters
+    ----------
+    values, indptr : flat series. m : steps a season. most : differences at most. out : shape [n] int64, written.
+    """
+    for i in range(first, end):
+        x = values[indptr[i] : indptr[i + 1]]
+        out[i] = 0 if most < 1 or _needless(x, m) else strength(x, m) > STRONG
+
+
+@kernel
+def by_ocsb(values, indptr, first, end, m, most, out):
+    """Seasonal differences of series first..end, 0 or 1, by `ocsb` with the lags 0..3 that AIC takes."""
+    for i in range(first, end):
+        x = values[indptr[i] : indptr[i + 1]]
+        out[i] = 0
+        if most < 1 or _needless(x, m):
+            continue
+        most_lags = min(_MOST_LAGS, max(0, (len(x) - m - 6) // 3))
+        best, statistic = math.inf, 0.0
+        for lags in range(most_lags + 1):
+            t, aic = ocsb(x, m, lags, m + 1 + most_lags)
+            if aic < best:
+                best, statistic = aic, t
+        out[i] = statistic > ocsb_critical(m)
+
+
+@kernel
+def by_kpss(values, indptr, first, end, m, most, seasonal, out):
+    """First differences of series first..end after their `seasonal` [n] ones, by successive KPSS tests at 5 %.
+
+    Parameters
+    ----------
+    values, indptr, m, most, out : as of `by_strength`.
+    """
+    for i in range(first, end):
+        x = values[indptr[i] : indptr[i + 1]].copy()
+        n = len(x)
+        out[i] = 0
+        if n <= m * seasonal[i] + 3:
+            continue
+        for _ in range(seasonal[i]):
+            n -= m
+            for t in range(n):
+                x[t] = x[t + m] - x[t]
+        out[i] = differences(x[:n], most)

@@ -18,8 +18,8 @@ _LONGEST_SEASON = 24
 """Longer seasons are told by Fourier terms: their ARMA terms would remember thousands of steps."""
 
 _MOST = {"max_p": 5, "max_q": 5, "max_seasonal_p": 2, "max_seasonal_q": 2, "max_d": 2, "max_seasonal_d": 1}
-_SEASONAL_TESTS = {"strength": 0, "ocsb": 1}
-"""Name -> number in `unitroot`."""
+_SEASONAL_TESTS = {"strength": "by_strength", "ocsb": "by_ocsb"}
+"""Name -> kernel in `unitroot`."""
 
 _MOST_INDICATORS, _ROWS_A_REGRESSOR = 20, 3
 TOO_MANY_REGRESSORS = 10
@@ -61,12 +61,23 @@ class _Layout:
         spread = np.sqrt(np.add.reduceat(np.square(rest), panel.indptr[:-1]) / count)
         return mean, np.where(spread > _FLAT * np.abs(mean), spread, 1.0)
 
-    def design(
-        self, known: Block, steps: np.ndarray, count: np.ndarray, usual: np.ndarray, spread: np.ndarray
-    ) -> np.ndarray:
-        """Regressors of some rows, `count` [n] of each series. Shape [rows, k], contiguous."""
+    def history(self, panel: Panel, usual: np.ndarray, spread: np.ndarray) -> np.ndarray:
+        """Regressors of a panel's rows. Shape [rows, k], contiguous."""
+        own = self._own(panel.known, panel.lengths, usual, spread)
+        return self._beside_waves(own, panel.step_of_rows()) if self.harmonics else own
+
+    def ahead(self, panel: Panel, future: Future, usual: np.ndarray, spread: np.ndarray) -> np.ndarray:
+        """Regressors of the steps after the panel's rows. Shape [n * horizon, k], contiguous."""
+        own = self._own(future.known, np.full(panel.n_series, future.horizon), usual, spread)
+        steps = (panel.last[:, None] + 1 + np.arange(future.horizon)).ravel()
+        return self._beside_waves(own, steps) if self.harmonics else own
+
+    def _own(self, known: Block, count: np.ndarray, usual: np.ndarray, spread: np.ndarray) -> np.ndarray:
+        """The covariates on one scale, `count` [n] rows of each series."""
+        return (self._raw(known) - np.repeat(usual, count, axis=0)) / np.repeat(spread, count, axis=0)
+
+    def _beside_waves(self, own: np.ndarray, steps: np.ndarray) -> np.ndarray:
         waves = fourier(steps, self.season, self.harmonics)
-        own = (self._raw(known) - np.repeat(usual, count, axis=0)) / np.repeat(spread, count, axis=0)
         return np.ascontiguousarray(np.concatenate([waves, own], axis=1))
 
     def _raw(self, known: Block) -> np.ndarray:
@@ -125,7 +136,7 @@ class AutoArima(Batch):
             raise ConfigError(f"most_evaluations of {self.name} must be at least 100, got {self.most_evaluations!r}.")
 
     def _fit(self, panel: Panel, context: FitContext) -> Model:
-        from forecasting.kernels import arima
+        from forecasting.kernels import arima, unitroot
         from forecasting.kernels.arima_fit import PARAMETERS
         from forecasting.kernels.batch import over_slices
 
@@ -134,14 +145,17 @@ class AutoArima(Batch):
         m, seasonal = self._period(season)
         layout = self._layout(panel, season)
         usual, spread = layout.scales(panel)
-        design = layout.design(panel.known, panel.step_of_rows(), panel.lengths, usual, spread)
-        test = _SEASONAL_TESTS[self.seasonal_test]
-        limits = np.array([*(getattr(self, name) for name in _MOST), test], dtype=np.int64)
-        fixed = np.full(arima.ORDER, -1, dtype=np.int64)
+        design = layout.history(panel, usual, spread)
+        test = getattr(unitroot, _SEASONAL_TESTS[self.seasonal_test])
+        limits = np.array([self.max_p, self.max_q, self.max_seasonal_p, self.max_seasonal_q], dtype=np.int64)
+        fixed = np.full(arima.FIXED, -1, dtype=np.int64)
         order, u = np.zeros((n, arima.ORDER), dtype=np.int64), np.zeros((n, PARAMETERS))
         beta, figures, reason = np.zeros((n, design.shape[1] + 1)), np.zeros((n, 5)), np.zeros(n, dtype=np.int64)
 
         def run(first: int, end: int) -> None:
+            if seasonal:
+                test(y, indptr, first, end, m, self.max_seasonal_d, order[:, 6])
+            unitroot.by_kpss(y, indptr, first, end, m, self.max_d, order[:, 6], order[:, 5])
             arima.fit_series(
                 y, indptr, design, first, end, m, self.stepwise, seasonal, limits, context.horizon,
                 self.most_evaluations, fixed, order, u, beta, figures, reason,
@@ -173,9 +187,8 @@ class AutoArima(Batch):
         m, seasonal = self._period(self._season)
         layout = _Layout.stored(model, 0, self._season)
         usual, spread = model["usual"], model["spread"]
-        steps = (panel.last[:, None] + 1 + np.arange(h)).ravel()
-        design = layout.design(panel.known, panel.step_of_rows(), panel.lengths, usual, spread)
-        ahead = layout.design(future.known, steps, np.full(n, h), usual, spread)
+        design = layout.history(panel, usual, spread)
+        ahead = layout.ahead(panel, future, usual, spread)
         point, width = np.empty((n, h)), np.empty((n, h))
         arima.forecast_series(
             y, indptr, design, ahead, 0, n, m, seasonal, model["order"], model["u"], model["beta"], model["figures"],

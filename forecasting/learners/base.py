@@ -147,8 +147,12 @@ def gaussian_channels(point: np.ndarray, spread: np.ndarray, quantiles: tuple[fl
     >>> gaussian_channels(np.zeros((1, 1)), np.ones((1, 1)), (0.1, 0.9)).round(2).tolist()
     [[[0.0, -1.28, 1.28]]]
     """
-    channels = [point, *(point + spread * ndtri(q) for q in quantiles)]
-    return np.stack(channels, axis=2)
+    channels = np.empty((*point.shape, 1 + len(quantiles)))
+    channels[:, :, 0] = point
+    for k, q in enumerate(quantiles, 1):
+        np.multiply(spread, ndtri(q), out=channels[:, :, k])
+        channels[:, :, k] += point
+    return channels
 
 
 def inputs_of(learner: Learner, panel: Panel) -> tuple[str, ...]:

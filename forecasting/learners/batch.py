@@ -86,13 +86,14 @@ class Batch(ABC):
         levels = check_quantiles(quantiles)
         recent = panel.tail(self.most_rows(self._season))
         model = self._for(recent, future.horizon)
-        values = np.full((panel.n_series, future.horizon, 1 + len(levels)), np.nan)
         ready = np.flatnonzero((model["reason"] == FITTED) & (recent.lengths >= LEAST_ROWS))
-        if len(ready):
-            whole = len(ready) == panel.n_series
-            part = recent if whole else recent.select(ready)
-            ahead = future if whole else future.select(ready)
-            channels = self._forecast(model if whole else _rows(model, ready), part, ahead, levels)
+        if 0 < len(ready) == panel.n_series:
+            values = within_band(self._forecast(model, recent, future, levels), recent)
+        else:
+            values = np.full((panel.n_series, future.horizon, 1 + len(levels)), np.nan)
+        if 0 < len(ready) < panel.n_series:
+            part = recent.select(ready)
+            channels = self._forecast(_rows(model, ready), part, future.select(ready), levels)
             values[ready] = within_band(channels, part)
         fallback = ~np.isfinite(values).all(axis=(1, 2))
         if fallback.any():
@@ -169,10 +170,10 @@ def _rows(model: Model, at: np.ndarray) -> Model:
 
 
 def within_band(channels: np.ndarray, panel: Panel) -> np.ndarray:
-    """Channels [n, h, 1 + q] with the quantiles held inside each series' band; all NaN where the point leaves it."""
+    """Hold channels [n, h, 1 + q] inside each series' band, in place; a series whose point leaves it is all NaN."""
     low, high = (side[:, None] for side in bands(panel.y, panel.indptr))
     point = channels[:, :, 0]
     sane = (np.isfinite(point) & (point >= low) & (point <= high)).all(axis=1)
-    held = np.clip(channels, low[:, :, None], high[:, :, None])
-    held[~sane] = np.nan
-    return held
+    np.clip(channels, low[:, :, None], high[:, :, None], out=channels)
+    channels[~sane] = np.nan
+    return channels

@@ -91,19 +91,17 @@ class MSTL:
     def forecast(self, panel: Panel, future: Future, quantiles: tuple[float, ...]) -> Forecast:
         """Forecast the steps after each series' last row: values of shape [n_series, horizon, 1 + n_quantiles]."""
         recent = self._recent(panel)
-        adjusted, season = self._adjusted(recent, None)
+        adjusted, cycles = self._adjusted(recent, None)
         trend = self._inner
         if any(self._last.get(key, last) != last for key, last in zip(panel.ids, panel.last.tolist(), strict=True)):
             trend = self._trend().fit(adjusted, FitContext(horizon=future.horizon))
         inner = trend.forecast(adjusted, future, check_quantiles(quantiles))
-        ahead = np.arange(future.horizon)
-        end = recent.indptr[1:][:, None]
-        total = np.zeros((panel.n_series, future.horizon))
-        for k, m in enumerate(self._used):
-            # a series shorter than a season has a part of zeros
-            rows = np.maximum(end - m + ahead % m, recent.indptr[:-1][:, None])
-            total += np.where((recent.lengths >= 2 * m)[:, None], season[k][rows], 0.0)
-        return Forecast(inner.values + total[:, :, None], inner.quantiles, inner.fallback)
+        ahead, total, at = np.arange(future.horizon), np.zeros((panel.n_series, future.horizon)), 0
+        for m in self._used:
+            total += cycles[:, at + ahead % m]
+            at += m
+        np.add(inner.values, total[:, :, None], out=inner.values)
+        return Forecast(inner.values, inner.quantiles, inner.fallback)
 
     def inputs(self, panel: Panel) -> tuple[str, ...]:
         """Return what the trend learner reads, which is the series' own history."""
@@ -148,22 +146,22 @@ class MSTL:
         return panel.tail(max(_LEAST_ROWS, _LEAST_SEASONS * max(self._used, default=1)))
 
     def _adjusted(self, panel: Panel, context: FitContext | None) -> tuple[Panel, np.ndarray]:
-        """The panel without its seasons, and these, shape [seasons, rows]."""
+        """The panel without its seasons, and the last cycle of each, shape [n, sum of seasons]."""
         from forecasting.kernels.batch import over_slices
         from forecasting.kernels.stl import mstl
 
-        season = np.zeros((len(self._used), panel.n_rows))
+        cycles = np.zeros((panel.n_series, sum(self._used)))
         if not self._used or not panel.n_series:
-            return panel, season
+            return panel, cycles
         y, indptr, _ = panel.flat()
-        used = np.array(self._used, dtype=np.int64)
+        used, adjusted = np.array(self._used, dtype=np.int64), np.empty(panel.n_rows)
 
         def run(first: int, end: int) -> None:
-            mstl(y, indptr, first, end, used, _ROUNDS, season)
+            mstl(y, indptr, first, end, used, _ROUNDS, adjusted, cycles)
 
         threads, deadline = (context.threads, context.deadline) if context else (1, None)
         fits = context.fits if context else 1
         over_slices(
             run, panel.lengths, threads=threads, deadline=deadline, what=f"decomposing for {self.name}", fits=fits
         )
-        return replace(panel, y=panel.y - season.sum(axis=0)), season
+        return replace(panel, y=adjusted), cycles

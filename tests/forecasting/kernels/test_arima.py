@@ -10,7 +10,7 @@ from forecasting.kernels import arima, arma
 from forecasting.kernels.arima_fit import PARAMETERS, ROOT, SHORT, new_room
 from forecasting.kernels.arima_project import difference, integrating
 from forecasting.kernels.stl import stl, strength, trend_window
-from forecasting.kernels.unitroot import OCSB, STRENGTH, differences, kpss, ocsb, ocsb_critical, seasonal_differences
+from forecasting.kernels.unitroot import by_kpss, by_ocsb, by_strength, kpss, ocsb, ocsb_critical
 from forecasting.learners.autoarima import Arimax, AutoArima, fourier
 from forecasting.learners.base import FitContext
 from forecasting.panel import Block, Future, Panel
@@ -35,13 +35,21 @@ def fixed(y, order, m, horizon=4, design=None):
         return fixed(y, order, m, horizon, np.empty((len(y), 0)))
     chosen, u = np.zeros((1, arima.ORDER), dtype=np.int64), np.zeros((1, PARAMETERS))
     beta, figures, reason = np.zeros((1, design.shape[1] + 1)), np.zeros((1, 5)), np.zeros(1, dtype=np.int64)
-    limits = np.array([5, 5, 2, 2, 2, 1, 0])
+    chosen[0, 5:] = order[5:]
+    limits = np.array([5, 5, 2, 2])
     arima.fit_series(
         np.asarray(y, dtype=float), np.array([0, len(y)]), design, 0, 1, m, True, m > 1, limits, horizon, 20_000,
-        np.array(order), chosen, u, beta, figures, reason,
+        np.array(order[:5]), chosen, u, beta, figures, reason,
     )  # fmt: skip
     assert reason[0] == 0
     return u, figures[0], beta[0] if design.shape[1] else beta[0, 0]
+
+
+def differences(test, y, m, most, *arguments):
+    """How many differences a test takes of one series."""
+    out = np.full((1, 7), -1)
+    test(y, np.array([0, len(y)]), 0, 1, m, most, *arguments, out[:, 6])
+    return out[0, 6]
 
 
 @pytest.mark.parametrize(
@@ -134,11 +142,11 @@ def test_unit_root_tests_agree_with_statsmodels():
         np.testing.assert_allclose(trend, want.trend, atol=1e-10)
         detrended = want.seasonal + want.resid
         assert strength(y, 12) == pytest.approx(1 - want.resid.var() / detrended.var())
-    assert seasonal_differences(simulated(0), 12, 1, STRENGTH) == 1
-    assert seasonal_differences(np.random.default_rng(0).standard_normal(120), 12, 1, STRENGTH) == 0
+    assert differences(by_strength, simulated(0), 12, 1) == 1
+    assert differences(by_strength, np.random.default_rng(0).standard_normal(120), 12, 1) == 0
     walk = np.random.default_rng(2).standard_normal(200).cumsum()
     series = (walk, walk.cumsum(), np.diff(walk))
-    assert [differences(x.copy(), 2) for x in series] == [1, 2, 0]
+    assert [differences(by_kpss, x, 1, 2, np.zeros((1, 7), dtype=np.int64)[:, 5]) for x in series] == [1, 2, 0]
 
 
 # ocsb.test(y) and ocsb.test(y, maxlag = 2) of R's forecast 8.20, and nsdiffs(y, test = "ocsb")
@@ -160,8 +168,8 @@ def test_ocsb_equals_that_of_r(name):
     assert ocsb(y, m, 0, m + 1)[0] == pytest.approx(without, rel=1e-5)
     assert ocsb(1e6 * y, m, 2, m + 3)[0] == pytest.approx(with_two, rel=1e-5)
     assert ocsb_critical(m) == pytest.approx({12: -1.802963, 4: -1.8927}[m], rel=1e-5)
-    assert seasonal_differences(y, m, 1, OCSB) == due
-    assert seasonal_differences(y, m, 0, OCSB) == 0
+    assert differences(by_ocsb, y, m, 1) == due
+    assert differences(by_ocsb, y, m, 0) == 0
 
 
 @pytest.mark.parametrize("name", ["ausbeer", "woolyrnq"])
@@ -180,8 +188,8 @@ def test_the_seasonal_test_is_a_setting(name):
 @pytest.mark.parametrize("n", [11, 12, 15, 40])
 def test_ocsb_copes_with_little_and_with_nothing(n):
     y = np.tile([1.0, 2.0, 3.0, 4.0], 10)[:n]
-    assert seasonal_differences(y, 4, 1, OCSB) in (0, 1)
-    assert seasonal_differences(y + np.arange(n) % 7, 4, 1, OCSB) in (0, 1)
+    assert differences(by_ocsb, y, 4, 1) in (0, 1)
+    assert differences(by_ocsb, y + np.arange(n) % 7, 4, 1) in (0, 1)
 
 
 def test_forecasts_and_their_variance_equal_those_of_statsmodels():
