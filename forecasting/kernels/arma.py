@@ -18,7 +18,9 @@ HUGE = 1e300
 MOST_U = 7.0
 """Bound of the unconstrained parameters: partial autocorrelations stay below tanh(7) = 0.999998."""
 
-_STEADY = 1e-10
+_STEADY, _EVERY = 1e-10, 4
+"""Change of the state's variance from which on it stands still, and after how many steps that is looked at."""
+
 _TINY = 1e-280
 
 
@@ -159,6 +161,7 @@ def innovations(w, phi, p, theta, q, cross, state, scratch, system):
     for i in range(r):
         change[i] = gain[i]
         gain[i] /= variance
+    change[r] = 0.0
     weight = -1 / variance
     for i in range(len(cross)):
         fill(cross[i], 0.0)
@@ -185,16 +188,19 @@ def innovations(w, phi, p, theta, q, cross, state, scratch, system):
             grown = variance + step * top
             if not grown > 0:
                 return HUGE
-            size = 0.0
+            inverse = 1 / grown
+            keep, take = variance * inverse, step * inverse
             for i in range(r):
-                shifted = change[i + 1] if i + 1 < r else 0.0
-                moved = phi[i] * top + shifted
-                gain[i] = (gain[i] * variance + moved * step) / grown
+                moved = phi[i] * top + change[i + 1]
+                gain[i] = gain[i] * keep + moved * take
                 change[i] = moved - gain[i] * top
-                size += change[i] * change[i]
             weight += step * step / variance
-            # of the whole state: the variance of a seasonal model stands still between seasons
-            steady = size * abs(weight) < _STEADY * grown
+            if t % _EVERY == 0:
+                # of the whole state: the variance of a seasonal model stands still between seasons
+                size = 0.0
+                for i in range(r):
+                    size += change[i] * change[i]
+                steady = size * abs(weight) < _STEADY * grown
             variance = grown
             log_variance = math.log(variance)
     return logs
