@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from benchmarks.peers.ours import fixed_order
 from forecasting.learners.base import FitContext
 from forecasting.panel import Future, Panel
 from forecasting.timegrid import TimeGrid
@@ -140,25 +141,6 @@ def test_as_accurate_as_r_on_shipped_series(method):
     assert np.exp(np.mean(ratios)) <= 1.1
 
 
-def _fixed_order(series, order, season):
-    """Our log-likelihood of an order p, d, q, P, D, Q, with a mean where nothing is differenced. Shape [n]."""
-    from forecasting.kernels import arima
-
-    panel = Panel.from_arrays(series, TimeGrid.steps())
-    n, (p, d, q, big_p, big_d, big_q) = panel.n_series, order
-    fixed = np.array([p, q, big_p, big_q, int(d + big_d == 0), d, big_d], dtype=np.int64)
-    found, u = np.zeros((n, arima.ORDER), dtype=np.int64), np.zeros((n, arima.PARAMETERS))
-    beta, numbers, reason = np.zeros((n, 1)), np.zeros((n, 5)), np.zeros(n, dtype=np.int64)
-    limits = np.array([5, 5, 2, 2, 2, 1, 0], dtype=np.int64)
-    y, indptr, _ = panel.flat()
-    arima.fit_series(
-        y, indptr, np.empty((panel.n_rows, 0)), 0, n, season, True, season > 1, limits, 8, 20_000, fixed, found, u,
-        beta, numbers, reason,
-    )  # fmt: skip
-    assert (reason == 0).all()
-    return numbers[:, 2]
-
-
 @each_shipped
 def test_fixed_orders_are_as_likely_as_in_r(name):
     _class("arima")
@@ -168,7 +150,7 @@ def test_fixed_orders_are_as_likely_as_in_r(name):
         r = figures(name, method, tuple(id_ for id_ in task.ids if id_ in fixed_orders(name)[method]))
         series = [task.train[task.ids.index(id_)] for id_ in r.index]
         order = tuple(int(part) for part in method.split(",")[1:])
-        losses += (r["loglik"].to_numpy() - _fixed_order(series, order, task.season)).tolist()
+        losses += (r["loglik"].to_numpy() - fixed_order(series, order, task.season)).tolist()
     # R gives the first rows of a differenced series a wide prior, which is nearly, not quite, to leave them out
     assert np.quantile(losses, 0.9) <= 0.15
     assert np.max(losses) <= 1.5
@@ -190,4 +172,4 @@ def test_fixed_orders_are_as_likely_as_in_statsmodels(order):
             warnings.simplefilter("ignore")
             theirs = model.fit(disp=0, maxiter=60).llf
         rows = len(y) - d - seasonal[1] * task.season
-        assert _fixed_order([y], order, task.season)[0] >= theirs - rows * np.log(np.abs(y).mean()) - 0.1
+        assert fixed_order([y], order, task.season)[0] >= theirs - rows * np.log(np.abs(y).mean()) - 0.1
