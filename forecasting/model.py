@@ -55,6 +55,7 @@ class Member:
     ----------
     name : unique in the model. learner, params : what to build. conformal : its residual quantiles, None for a
         learner with quantiles of its own. state : the learner fitted on all data, None = not fitted yet.
+    rows : 0, or it is for series with so little history and is fitted on pieces of the panel with no more.
     """
 
     name: str
@@ -62,6 +63,15 @@ class Member:
     params: tuple[tuple[str, JsonScalar], ...]
     conformal: Conformal | None
     state: State | None = None
+    rows: int = 0
+
+    def fit(self, task: ForecastTask, panel: Panel) -> Learner:
+        """Fit the configuration on a panel of the task's columns."""
+        params = dict(self.params)
+        if self.rows:
+            panel = panel.pieces(self.rows + task.settings.horizon, task.settings.horizon)
+            params["series_code"] = False
+        return task.build(self.learner, params).fit(panel, task.context(Deadline()))
 
 
 @dataclass(slots=True)
@@ -79,6 +89,7 @@ class ForecastModel:
     best: str
     extra: dict[str, Any] = field(default_factory=dict)
     _learners: dict[str, Learner] = field(default_factory=dict)
+    _brief: dict[str, Member] = field(default_factory=dict)
     _trial: strangers.Trial | None = None
 
     @property
@@ -103,13 +114,15 @@ class ForecastModel:
     def learner(self, member: str) -> Learner:
         """Return a member's fitted learner; one the ensemble does not use is fitted when first asked for."""
         if member not in self._learners:
-            known = self.members[member]
+            known = self._member(member)
             if known.state is not None:
                 self._learners[member] = LEARNERS.load(known.learner).from_state(*known.state)
             else:
-                unfitted = self.task.build(known.learner, dict(known.params))
-                self._learners[member] = unfitted.fit(self.task.panel, self.task.context(Deadline()))
+                self._learners[member] = known.fit(self.task, self.task.panel)
         return self._learners[member]
+
+    def _member(self, name: str) -> Member:
+        return self._brief[name] if name in self._brief else self.members[name]
 
     def forecast(
         self, panel: Panel, future: Future, levels: tuple[float, ...], *, model: str | None = None
@@ -157,7 +170,9 @@ class ForecastModel:
         bucket = np.where(new, self._trial.bucket(panel.lengths), 0)
         out = []
         for rows in np.unique(bucket[bucket > 0]):
-            weights = self._trial.weights(strangers.asked(self.members, own), int(rows))
+            asked = strangers.asked(self.members, own, int(rows))
+            self._brief |= {m.name: m for m in asked if m.rows}
+            weights = self._trial.weights(asked, int(rows))
             if weights is not None:
                 out.append((np.flatnonzero(bucket == rows), replace(entry, weights=weights)))
         return out
@@ -215,13 +230,11 @@ class ForecastModel:
         learners = {}
         for name, weight in self.entry(model).weights:
             if weight:
-                member = self.members[name]
-                learner = self.task.build(member.learner, dict(member.params))
-                learners[name] = learner.fit(panel, self.task.context(Deadline()))
+                learners[name] = self.members[name].fit(self.task, panel)
         return replace(self, _learners=learners)
 
     def _channels(self, name: str, panel: Panel, future: Future) -> tuple[np.ndarray, np.ndarray]:
-        learner, conformal = self.learner(name), self.members[name].conformal
+        learner, conformal = self.learner(name), self._member(name).conformal
         if conformal is None:
             forecast = learner.forecast(panel, future, self.settings.levels)
             return forecast.values, forecast.fallback

@@ -189,18 +189,43 @@ class Panel:
         """Return rows `begin[i]:end[i]` (positions inside each series, begin <= end) of every series."""
         begin = np.clip(np.broadcast_to(begin, self.n_series), 0, self.lengths)
         end = np.clip(np.broadcast_to(end, self.n_series), begin, self.lengths)
+        return self._cut(np.arange(self.n_series), begin, end, self.ids)
+
+    def pieces(self, size: int, step: int) -> Panel:
+        """Cut every series into pieces of `size` rows as series of their own, from its end on back by `step` rows.
+
+        A series that is no longer than that is one piece.
+
+        Examples
+        --------
+        >>> from forecasting.timegrid import TimeGrid
+        >>> pieces = Panel.from_arrays([np.arange(7.0), np.arange(2.0)], TimeGrid.steps()).pieces(4, 2)
+        >>> pieces.lengths.tolist(), pieces.start.tolist(), pieces.y[:4].tolist()
+        ([4, 4, 2], [3, 1, 0], [3.0, 4.0, 5.0, 6.0])
+        """
+        counts = np.maximum(1 + (self.lengths - size) // step, 1)
+        of = np.repeat(np.arange(self.n_series), counts)
+        number = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
+        end = self.lengths[of] - number * step
+        ids = tuple((*self.ids[i][:-1], f"{self.ids[i][-1]} ({k})") for i, k in zip(of, number, strict=True))
+        return self._cut(of, np.maximum(end - size, 0), end, ids)
+
+    def _cut(self, of: np.ndarray, begin: np.ndarray, end: np.ndarray, ids: tuple[Key, ...]) -> Panel:
+        """Rows `begin[k]:end[k]` of series `of[k]`, each a series."""
         sizes = end - begin
         indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        rows = np.arange(indptr[-1]) + np.repeat(self.indptr[:-1] + begin - indptr[:-1], sizes)
-        return replace(
-            self,
+        rows = np.arange(indptr[-1]) + np.repeat(self.indptr[:-1][of] + begin - indptr[:-1], sizes)
+        return Panel(
+            ids=ids,
             indptr=indptr,
-            start=self.start + begin,
+            start=self.start[of] + begin,
             y=self.y[rows],
             observed=self.observed[rows],
             weight=self.weight[rows],
             known=self.known.take(rows),
             past=self.past.take(rows),
+            static=self.static.take(of),
+            grid=self.grid,
         )
 
     def head(self, lengths: np.ndarray) -> Panel:
@@ -268,20 +293,7 @@ class Panel:
         """Return only some series, by position, in the order given."""
         which = np.asarray(which, dtype=np.int64)
         sizes = self.lengths[which]
-        indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        rows = np.arange(indptr[-1]) + np.repeat(self.indptr[which] - indptr[:-1], sizes)
-        return replace(
-            self,
-            ids=tuple(self.ids[i] for i in which),
-            indptr=indptr,
-            start=self.start[which],
-            y=self.y[rows],
-            observed=self.observed[rows],
-            weight=self.weight[rows],
-            known=self.known.take(rows),
-            past=self.past.take(rows),
-            static=self.static.take(which),
-        )
+        return self._cut(which, np.zeros_like(sizes), sizes, tuple(self.ids[i] for i in which))
 
 
 @dataclass(frozen=True, slots=True)

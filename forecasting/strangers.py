@@ -3,18 +3,18 @@
 An ensemble's weights were chosen on series with their whole history. A method that estimates every series by itself may
 be the best there and useless on two seasons. So the members are tried again on training rows alone: some series are
 left out, the pooled members are fitted without them, and all forecast the newest window of the left-out series from as
-few rows as the newcomer brings.
+few rows as the newcomer brings. A pooled member is tried twice, as it is and fitted on pieces of the series with no
+more history than that, which teaches it to do without.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from automl.budget import Deadline
 from forecasting import backtest
 from forecasting.learners.base import LEARNERS
 from forecasting.metrics import find_metric
@@ -64,7 +64,7 @@ class Trial:
 
         Parameters
         ----------
-        members : those of the ensemble, and pooled ones besides.
+        members : those of the ensemble, and pooled ones besides (see `asked`).
         """
         key = (rows, tuple(m.name for m in members))
         if key not in self._weights:
@@ -126,15 +126,16 @@ class Trial:
         key = (member.name, number)
         if key in self._fitted:
             return self._fitted[key]
-        learner = self.task.build(member.learner, dict(member.params))
-        learner.fit(others if pooled else short, self.task.context(Deadline()))
+        learner = member.fit(self.task, others if pooled else short)
         if pooled:
             self._fitted[key] = learner
         return learner
 
 
-def asked(members: dict[str, Member], own: Sequence[str]) -> list[Member]:
-    """Members to try on strangers: the ensemble's own, and the best pooled ones besides."""
+def asked(members: dict[str, Member], own: Sequence[str], rows: int) -> list[Member]:
+    """Members to try on strangers with so many rows: the ensemble's, the best pooled ones, both on pieces too."""
     names = [n for n in own if LEARNERS.load(members[n].learner).unseen != "none"]
     pooled = [n for n, m in members.items() if LEARNERS.load(m.learner).unseen == "global"]
-    return [members[n] for n in dict.fromkeys([*names, *pooled[:POOLED_BESIDES]])]
+    out = [members[n] for n in dict.fromkeys([*names, *pooled[:POOLED_BESIDES]])]
+    cut = [m for m in out if hasattr(LEARNERS.load(m.learner), "series_code")]
+    return [*out, *(replace(m, name=f"{m.name} on {rows} rows", rows=rows, state=None) for m in cut)]

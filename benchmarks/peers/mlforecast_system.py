@@ -1,4 +1,4 @@
-"""mlforecast with LightGBM: lags, rolling means, calendar, differences, conformal intervals; known covariates too."""
+"""mlforecast with LightGBM: lags, rolling means, calendar, scaled differences, covariates, conformal intervals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from forecast_job import interval, laid, main, regular, steps_ahead
 from lightgbm import LGBMRegressor
 from mlforecast import MLForecast
 from mlforecast.lag_transforms import RollingMean
-from mlforecast.target_transforms import Differences
+from mlforecast.target_transforms import Differences, LocalStandardScaler
 from mlforecast.utils import PredictionIntervals
 
 DATE = {
@@ -30,7 +30,8 @@ def fit(train, job):
     windows = {lag: [RollingMean(window_size=max(2, season))] for lag in lags if lag == 1 and season < shortest // 4}
     model = MLForecast(
         models={"mean": LGBMRegressor(verbosity=-1, n_jobs=2)}, freq=job["freq"], lags=lags, lag_transforms=windows,
-        date_features=DATE.get(job["freq"], []), target_transforms=[Differences([1])], num_threads=2,
+        date_features=DATE.get(job["freq"], []), target_transforms=[Differences([1]), LocalStandardScaler()],
+        num_threads=2,
     )  # fmt: skip
     room = (shortest - max(lags) - 3) // job["horizon"] - 1
     intervals = PredictionIntervals(n_windows=2, h=job["horizon"]) if room >= 2 else None

@@ -68,10 +68,18 @@ def calendar(grid: TimeGrid, steps: np.ndarray, names: tuple[str, ...]) -> np.nd
     """
     if not names:
         return np.empty((len(steps), 0), dtype=np.float32)
-    unique, where = np.unique(steps, return_inverse=True)
+    unique, where = _distinct(steps)
     stamps = grid.stamps(unique)
     columns = [np.asarray(_FIELDS[name][0](stamps), dtype=np.float32) for name in names]
     return np.stack(columns, axis=1)[where]
+
+
+def _distinct(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Steps, ascending, and where each row has its own in them: all of their range, where that is no longer."""
+    low, high = (int(steps.min()), int(steps.max())) if len(steps) else (0, 0)
+    if high - low < len(steps):
+        return np.arange(low, high + 1), steps - low
+    return np.unique(steps, return_inverse=True)
 
 
 def fourier(position: np.ndarray, season: int, order: int) -> np.ndarray:

@@ -6,9 +6,20 @@ are ever read: positions are gathered relative to the origin, and no function he
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+STATISTICS = {"mean": 0, "min": 1, "max": 2, "sum": 3, "std": 4}
+"""Name -> number in `kernels.pivot`."""
+
+_ROWS_A_SLICE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +87,65 @@ def window(z: np.ndarray, rows: Rows, width: int, statistic: str) -> np.ndarray:
     >>> [window(np.array([1.0, 2.0, 6.0, 9.0]), rows, 2, s).tolist() for s in ("mean", "min", "max", "sum")]
     [[4.0], [2.0], [6.0], [8.0]]
     """
-    if len(z) < width:
-        return np.full(len(rows.target), np.nan)
-    view = np.lib.stride_tricks.sliding_window_view(z, width)
-    if statistic == "std":
-        centre = view.mean(axis=1)
-        values = np.sqrt(np.maximum(np.mean(np.square(view - centre[:, None]), axis=1), 0.0))
-    else:
-        values = getattr(view, statistic)(axis=1)
-    first = rows.origin - width + 1
-    return np.where(first >= rows.begin, values[np.clip(first, 0, len(values) - 1)], np.nan)
+    from forecasting.kernels import pivot
+
+    out = np.empty(len(rows.target))
+    pivot.window_at(np.ascontiguousarray(z), rows.origin, rows.begin, width, STATISTICS[statistic], out)
+    return out
 
 
 def level(z: np.ndarray, rows: Rows, width: int) -> np.ndarray:
     """Mean of the last `width` values up to the origin, the last one alone in a shorter series. Shape [r]."""
     mean = window(z, rows, width, "mean")
     return np.where(np.isfinite(mean), mean, gather(z, rows.origin, rows.begin))
+
+
+def look_back(
+    z: np.ndarray,
+    rows: Rows,
+    base: np.ndarray,
+    scale: np.ndarray,
+    *,
+    fixed: np.ndarray,
+    lags: Sequence[int] = (),
+    windows: Sequence[int] = (),
+    statistics: Sequence[str] = (),
+    season: int = 1,
+    longer: Sequence[int] = (),
+    out: np.ndarray,
+    threads: int = 1,
+) -> int:
+    """Write all that looks back (see `kernels.pivot.look_back`) to the first columns of a matrix; how many these are.
+
+    Parameters
+    ----------
+    out : shape [r, columns] float32. threads : slices of rows written at a time. Others: as in the kernel.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([3, 4]), np.array([1, 2]), np.zeros(2, dtype=int))
+    >>> x = np.zeros((2, 3), dtype=np.float32)
+    >>> z, ones = np.array([1.0, 2.0, 6.0, 9.0, 7.0]), np.ones(2)
+    >>> fixed = np.zeros((5, 0), dtype=np.float32)
+    >>> look_back(z, rows, 0 * ones, ones, fixed=fixed, lags=[1], windows=[2], statistics=["mean"], out=x)
+    3
+    >>> x.tolist()
+    [[1.0, 6.0, 4.0], [2.0, 6.0, 4.0]]
+    """
+    from forecasting.kernels import pivot
+
+    whole = [np.array(part, dtype=np.int64) for part in (lags, windows, [STATISTICS[s] for s in statistics], longer)]
+    edges = [*range(0, len(rows.target), _ROWS_A_SLICE), len(rows.target)]
+
+    def run(first: int, end: int) -> None:
+        pivot.look_back(
+            z, rows.target, rows.ahead, rows.begin, base, scale, fixed, *whole[:3], season, whole[3], out, first, end
+        )
+
+    if threads <= 1 or len(edges) <= 2:
+        run(0, len(rows.target))
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(run, edges[:-1], edges[1:]))
+    seasonal = 4 if season > 1 else 0
+    return fixed.shape[1] + 1 + len(lags) + len(windows) * len(statistics) + seasonal + 2 * len(longer)

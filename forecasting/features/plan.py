@@ -284,23 +284,38 @@ class FeaturePlan:
         target = begin + np.repeat(scaled.lengths, horizon) + ahead - 1
         return Rows(target, ahead, begin), np.repeat(np.arange(n), horizon)
 
-    def design(self, scaled: Scaled, rows: Rows, series: np.ndarray, past: Block | None = None) -> Design:
+    def design(
+        self, scaled: Scaled, rows: Rows, series: np.ndarray, past: Block | None = None, threads: int = 1
+    ) -> Design:
         """Design matrix of some rows."""
         scale = scaled.scale[series]
-        base = self._base(scaled.z, rows)
-        columns = self._history(scaled.z, rows, base, scale)
         level = hist.level(scaled.z, rows, self._level_width)
-        columns += [(base if self.settings.base == "none" else level - scaled.bounds[series, 0]) / scale, np.log(scale)]
-        if scaled.parts is not None:
-            columns.append(scaled.parts.season_at(rows) / scale)
-            if self._stl == "season_trend":
-                columns.append(np.nan_to_num((scaled.parts.level_at(rows) - base) / scale))
-        if past is not None and past.names:
-            columns += self._past(past, scaled, rows, series)
-        dynamic = np.stack(columns, axis=1).astype(np.float32)
-        x = np.concatenate([scaled.fixed[rows.target], rows.ahead[:, None].astype(np.float32), dynamic], axis=1)
+        base = self._base(scaled.z, rows, level)
+        x = np.empty((len(rows.target), len(self.columns)), dtype=np.float32)
+        at = hist.look_back(
+            scaled.z, rows, base, scale, fixed=scaled.fixed, lags=self.lags, windows=self.windows,
+            statistics=self.settings.statistics, season=self.season, longer=self._further_lagged, out=x,
+            threads=threads,
+        )  # fmt: skip
+        for column in self._other(scaled, rows, series, base, level, past):
+            x[:, at] = column
+            at += 1
         y = (scaled.z[rows.target] - base) / scale
         return Design(x, y, base, scale, series, scaled.weight[rows.target])
+
+    def _other(
+        self, scaled: Scaled, rows: Rows, series: np.ndarray, base: np.ndarray, level: np.ndarray, past: Block | None
+    ) -> Iterator[np.ndarray]:
+        """The last columns, one after the other: level and scale, parts of a decomposition, past covariates."""
+        scale = scaled.scale[series]
+        yield (base if self.settings.base == "none" else level - scaled.bounds[series, 0]) / scale
+        yield np.log(scale)
+        if scaled.parts is not None:
+            yield scaled.parts.season_at(rows) / scale
+            if self._stl == "season_trend":
+                yield np.nan_to_num((scaled.parts.level_at(rows) - base) / scale)
+        if past is not None and past.names:
+            yield from self._past(past, scaled, rows, series)
 
     def past_block(self, panel: Panel) -> Block | None:
         """Past covariates with their gaps filled, where there are any."""
@@ -345,33 +360,15 @@ class FeaturePlan:
         # a later history may touch zero or go below although the training one did not
         return np.log(np.maximum(np.maximum(y, 0.0) + shift, np.finfo(float).tiny)) if self.log else y
 
-    def _base(self, z: np.ndarray, rows: Rows) -> np.ndarray:
-        last = hist.gather(z, rows.origin, rows.begin)
+    def _base(self, z: np.ndarray, rows: Rows, level: np.ndarray) -> np.ndarray:
         if self.settings.base == "none":
-            return np.zeros(len(last))
+            return np.zeros(len(level))
         if self.settings.base == "last":
-            return last
-        level = hist.level(z, rows, self._level_width)
+            return hist.gather(z, rows.origin, rows.begin)
         if self.settings.base == "level" or self.season == 1:
             return level
         seasonal = hist.same_season(z, rows, self.season, 1)
         return np.where(np.isfinite(seasonal), seasonal, level)
-
-    def _history(self, z: np.ndarray, rows: Rows, base: np.ndarray, scale: np.ndarray) -> list[np.ndarray]:
-        columns = [(hist.lag(z, rows, k) - base) / scale for k in self.lags]
-        for width in self.windows:
-            for s in self.settings.statistics:
-                shift = {"std": 0.0, "sum": width}.get(s, 1.0) * base
-                columns.append((hist.window(z, rows, width, s) - shift) / scale)
-        if self.season > 1:
-            seasonal = [(hist.same_season(z, rows, self.season, k) - base) / scale for k in (1, 2, 3)]
-            stacked = np.stack(seasonal)
-            known = np.isfinite(stacked)
-            total = np.where(known, stacked, 0.0).sum(axis=0)
-            count = known.sum(axis=0)
-            columns += [*seasonal, np.where(count > 0, total / np.maximum(count, 1), np.nan)]
-        columns += [(hist.same_season(z, rows, m, k) - base) / scale for m in self._further_lagged for k in (1, 2)]
-        return columns
 
     # -- features that do not depend on the target --------------------------------------------------------------------
 

@@ -32,11 +32,20 @@ def kernel(function: Callable) -> Any:
     >>> is_constant.py_func([3.0, 3.0])
     True
     """
+    return _kept(function, fastmath=False)
+
+
+def reordering(function: Callable) -> Any:
+    """Compile as `kernel` does, but sums may be added up in another order: in vector instructions, always the same."""
+    return _kept(function, fastmath={"reassoc"})
+
+
+def _kept(function: Callable, *, fastmath: bool | set[str]) -> Any:
     before = numba.config.CACHE_DIR
     # numba reads the folder while it decorates; other users of numba in this process keep their own
     numba.config.CACHE_DIR = str(cache_folder(Path(function.__code__.co_filename)))
     try:
-        return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+        return numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=fastmath)(function)
     finally:
         numba.config.CACHE_DIR = before
 

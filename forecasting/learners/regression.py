@@ -73,7 +73,7 @@ class Pooled(ABC):
                 f"{self.name} has {len(rows.target)} training rows in {panel.n_series} series, at least {_LEAST_ROWS} "
                 "are needed. Fix: give longer series or use the per-series learners."
             )
-        design = plan.design(scaled, rows, series, plan.past_block(panel))
+        design = plan.design(scaled, rows, series, plan.past_block(panel), context.threads)
         context.deadline.check(f"fitting {self.name}")
         weight = design.weight
         if self.weighting == "volume":

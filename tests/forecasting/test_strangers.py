@@ -35,9 +35,16 @@ def test_a_short_stranger_is_forecast_by_members_that_were_good_on_short_series(
     history, rows = own_rows(frame, 24)
     out = model.predict(rows, history=history, level=[80])
     fitted = model._model
-    weights = dict(fitted._trial.weights(strangers.asked(fitted.members, names(fitted)), 24))
+    asked = strangers.asked(fitted.members, names(fitted), 24)
+    weights = dict(fitted._trial.weights(asked, 24))
     assert sum(weights.values()) == pytest.approx(1)
+    brief = {m.name: m for m in asked if m.rows}
+    assert all(m.rows == 24 and m.name not in fitted.members for m in brief.values())
+    fitted.members |= brief  # so that they can be asked for by name
+    fitted.entries |= {name: replace(fitted.entry(None), name=name, weights=((name, 1.0),)) for name in brief}
     by_hand = sum(w * model.predict(rows, history=history, model=name)["yhat"] for name, w in weights.items())
+    for name in brief:
+        del fitted.members[name], fitted.entries[name]
     np.testing.assert_allclose(out["yhat"], by_hand)
     assert (out["yhat-lo-80"] < out["yhat-hi-80"]).all()
 
@@ -77,7 +84,7 @@ def test_the_choice_is_the_same_after_saving_and_whatever_was_asked_before(many,
 def test_the_trial_reads_nothing_after_the_cutoff(many):
     model, _ = many
     fitted = model._model
-    members = strangers.asked(fitted.members, names(fitted))
+    members = strangers.asked(fitted.members, names(fitted), 24)
     cut = fitted.task.cuts[0]
     panel = fitted.task.panel
     later = np.arange(panel.n_rows) - np.repeat(panel.indptr[:-1], panel.lengths) >= np.repeat(cut, panel.lengths)
