@@ -8,6 +8,7 @@ import numpy as np
 
 from automl.ensemble import combine, greedy_arrays, stack
 from automl.runs import model_names
+from forecasting.blending import choose_power, series_errors, tilted
 from forecasting.intervals import Conformal, calmness, fading, fit_stretch, independent
 from forecasting.learners.base import LEARNERS
 from forecasting.metrics import needs_quantiles
@@ -27,6 +28,9 @@ _EACH_LEARNER = 3
 
 _FEW, _NEAR, _MOST_EVEN = 100, 0.1, 8
 """Fewer windows times series than this are few; good models come this near to the best; so many share at most."""
+
+Weights = dict[int, "float | np.ndarray"]
+"""Trial number -> its weight, or one for each series [n]."""
 
 VOTING, STACKING = "VotingEnsemble", "StackEnsemble"
 
@@ -53,6 +57,7 @@ class Assembly:
         self._by_number = {r.number: r for r in records}
         self._channels: dict[int, np.ndarray] = {}
         self._intervals: dict[int, Conformal] = {}
+        self._apart: dict[int, np.ndarray] = {}
         self._calm: float | None = None
 
     def channels(self, record: TrialRecord) -> np.ndarray:
@@ -61,8 +66,8 @@ class Assembly:
             self._channels[record.number] = record.predictions()["channels"]
         return self._channels[record.number]
 
-    def vote(self, rounds: int) -> dict[int, float]:
-        """Greedy weights by trial number; a single model gets weight 1."""
+    def vote(self, rounds: int) -> Weights:
+        """Weights by trial number, for all series or (see `forecasting.blending`) for each; a single model gets 1."""
         pool = [r for r in self.records if "degraded" not in r.info] or self.records
         whole = [r for r in pool if r.info["windows"] == len(self.task.cuts)]
         kin = [[better.learner for better in whole[:i]].count(r.learner) for i, r in enumerate(whole)]
@@ -73,7 +78,23 @@ class Assembly:
         weights = greedy_arrays(arrays, self._loss, rounds=rounds)
         if len(self.task.cuts) * self.task.panel.n_series < _FEW and len(pool) > 1:
             weights = self._evened(arrays, weights)
+        elif len(self.task.cuts) > 1 and (weights > 0).sum() > 1:
+            errors = series_errors([a[..., 0] for a in arrays], self.task.truth())
+            power = choose_power(arrays, errors, self._loss, rounds)
+            if power == 0:
+                weights = (weights > 0) / (weights > 0).sum()
+            elif power is not None:
+                return self._tilted(errors, [r.number for r in pool], np.flatnonzero(weights), power)
         return {r.number: float(w) for r, w in zip(pool, weights, strict=True) if w > 0}
+
+    def _tilted(self, errors: np.ndarray, numbers: list[int], used: np.ndarray, power: float) -> Weights:
+        """Weights of the models used for every series; what each window is blended with knows only the others."""
+        of = errors[used]
+        windows = range(of.shape[1])
+        by_series = tilted(of, power)
+        apart = np.stack([tilted(np.delete(of, w, axis=1), power) for w in windows])
+        self._apart |= {numbers[i]: apart[:, :, k] for k, i in enumerate(used)}
+        return {numbers[i]: by_series[:, k] for k, i in enumerate(used)}
 
     def _evened(self, arrays: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
         """Weights as even over the good models as the best single model's score allows.
@@ -92,7 +113,7 @@ class Assembly:
                 return mixed
         return weights
 
-    def stack(self) -> dict[int, float]:
+    def stack(self) -> Weights:
         """Linear stacking: non-negative elastic-net weights of the best trials' points, on each series' scale."""
         pool = [r for r in self.records if r.info["windows"] == len(self.task.cuts)][:10]
         truth = self.task.truth()
@@ -103,20 +124,23 @@ class Assembly:
         weights = stack(x, (truth.y / scale)[mask])
         return {r.number: float(w) for r, w in zip(pool, weights, strict=True) if w > 1e-6}
 
-    def blend(self, weights: dict[int, float]) -> np.ndarray:
-        """Weighted sum of trials' forecasts, [windows, n, h, 1 + levels]."""
-        return np.sum([w * self.channels(self._by_number[k]) for k, w in weights.items()], axis=0)
+    def blend(self, weights: Weights, *, calibrated: bool = False) -> np.ndarray:
+        """Weighted sum of trials' forecasts, [windows, n, h, 1 + levels]; weights by series from the other windows."""
+        shares = {k: self._apart[k][:, :, None, None] if np.ndim(w) else w for k, w in weights.items()}
+        whole = sum(shares.values()) if any(np.ndim(w) for w in shares.values()) else 1.0
+        of = self._calibrated if calibrated else self.channels
+        return np.sum([w * of(self._by_number[k]) for k, w in shares.items()], axis=0) / whole
 
-    def scores(self, weights: dict[int, float]) -> dict[str, float]:
+    def scores(self, weights: Weights) -> dict[str, float]:
         """All metrics of a weighted sum."""
         return self.task.score(self.blend(weights), (self.metric,))
 
-    def entry(self, name: str, weights: dict[int, float]) -> Entry:
+    def entry(self, name: str, weights: Weights) -> Entry:
         """Entry with calibrated interval widths, measured on the very channels its members will forecast with."""
         levels = self.task.settings.levels
         truth = self.task.truth()
         n, h = self.task.panel.n_series, self.task.settings.horizon
-        blended = np.sum([w * self._calibrated(self._by_number[k]) for k, w in weights.items()], axis=0)
+        blended = self.blend(weights, calibrated=True)
         count = len(blended)
         y = np.where(truth.mask, truth.y, np.nan)[: count * n]
         fade = fading(count, int(truth.mask[:n].sum()))
@@ -127,7 +151,9 @@ class Assembly:
         if self._calm is None:
             self._calm = calmness(self.task.panel, self.task.cuts[:count], h, self.task.settings.season, fade)
         factors = np.where(np.array(levels) == 0.5, 1.0, factors * self._calm)
-        return Entry(name, tuple((self.names[k], w) for k, w in weights.items()), factors)
+        each = any(np.ndim(w) for w in weights.values())
+        by_series = np.stack([np.broadcast_to(w, n) for w in weights.values()], axis=1) if each else None
+        return Entry(name, tuple((self.names[k], float(np.mean(w))) for k, w in weights.items()), factors, by_series)
 
     def _calibrated(self, record: TrialRecord) -> np.ndarray:
         """Channels as the fitted member would give them on the search's windows."""
@@ -163,14 +189,12 @@ class Assembly:
             self._intervals[record.number] = Conformal.fit(y - point, scale, self.task.panel.ids, levels)
         return self._intervals[record.number]
 
-    def _loss(self, channels: np.ndarray) -> float:
-        """Mean over windows of the metric, lower is better."""
-        return float(self.metric.loss(self.task.score_by(self.metric, channels)))
+    def _loss(self, channels: np.ndarray, some: Sequence[int] | None = None) -> float:
+        """Mean over windows (all, or `some`) of the metric, lower is better."""
+        return float(self.metric.loss(self.task.score_by(self.metric, channels, some)))
 
 
-def build_model(
-    assembly: Assembly, entries: dict[str, dict[int, float]], states: dict[int, State], best: str
-) -> ForecastModel:
+def build_model(assembly: Assembly, entries: dict[str, Weights], states: dict[int, State], best: str) -> ForecastModel:
     """Put everything together: all completed trials as entries of their own, ensembles, fitted members."""
     members = {assembly.names[r.number]: assembly.member(r, states.get(r.number)) for r in assembly.records}
     made = {

@@ -199,8 +199,8 @@ def local_contributions(
     """
     total: dict[str, np.ndarray] = {}
     any_split = False
-    for member, weight in model.entry(name).weights:
-        if not weight:
+    for member, weight in model.weights(model.entry(name), panel):
+        if not np.any(weight):
             continue
         learner = model.learner(member)
         parts = _split(learner, panel, future, raw=raw) if isinstance(learner, Pooled) else None
@@ -208,7 +208,7 @@ def local_contributions(
         if parts is None:
             parts = {f"({member})": learner.forecast(panel, future, ()).point}
         for feature, values in parts.items():
-            total[feature] = total.get(feature, np.zeros_like(values)) + weight * values
+            total[feature] = total.get(feature, np.zeros_like(values)) + weight[:, None] * values
     if not any_split:
         able = [n for n, m in model.members.items() if isinstance(model.learner(n), Pooled) and m.state is not None]
         raise ConfigError(

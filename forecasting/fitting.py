@@ -18,7 +18,7 @@ from automl.metrics import UserMetric
 from automl.search import Search
 from automl.worker import describe
 from forecasting import backtest
-from forecasting.assemble import STACKING, VOTING, Assembly, build_model, usable
+from forecasting.assemble import STACKING, VOTING, Assembly, Weights, build_model, usable
 from forecasting.checks import structural_break
 from forecasting.features.holidays import check_country
 from forecasting.features.orders import look_back
@@ -407,7 +407,7 @@ class Fitting:
                 f"no model could be evaluated ({len(records)} trials). "
                 f"{'; '.join(reasons[:5]) or 'The time limit was over before the first trial ended.'}"
             )
-        entries: dict[str, dict[int, float]] = {}
+        entries: dict[str, Weights] = {}
         complete = [r for r in assembly.records if r.info["windows"] == len(task.cuts)]
         if s.vote and len(complete) > 1:
             entries[VOTING] = assembly.vote(s.ensemble_rounds)
@@ -415,7 +415,7 @@ class Fitting:
             entries[STACKING] = assembly.stack()
         best = assembly.records[0]
         wanted = {best.number, *(k for weights in entries.values() for k in weights)}
-        share = {k: w for weights in entries.values() for k, w in weights.items()}
+        share = {k: float(np.mean(w)) for weights in entries.values() for k, w in weights.items()}
         order = sorted((r for r in assembly.records if r.number in wanted), key=lambda r: -share.get(r.number, 0.0))
         states, failed = self._refit(search, [r for r in order if r.number not in self._lost], deadline)
         failed |= {r.number: "lost in the replayed run" for r in order if r.number in self._lost}
@@ -427,7 +427,7 @@ class Fitting:
         for name in list(entries):
             entries[name] = {k: w for k, w in entries[name].items() if k in states}
             total = sum(entries[name].values())
-            if not total:
+            if not np.any(total):
                 del entries[name]
             elif failed:
                 entries[name] = {k: w / total for k, w in entries[name].items()}
@@ -440,7 +440,7 @@ class Fitting:
         model.extra["ensemble_scores"] = {e: assembly.scores(w) for e, w in entries.items()}
         return model
 
-    def _choose(self, assembly: Assembly, entries: dict[str, dict[int, float]], best: TrialRecord) -> str:
+    def _choose(self, assembly: Assembly, entries: dict[str, Weights], best: TrialRecord) -> str:
         loss, metric = assembly.metric.loss, assembly.metric.name
         scored = {assembly.names[best.number]: loss(best.scores[metric])}
         scored |= {name: loss(assembly.scores(weights)[metric]) for name, weights in entries.items()}

@@ -38,13 +38,15 @@ class Entry:
 
     Parameters
     ----------
-    name : shown to the user. weights : member name -> weight (a single model has itself with weight 1).
+    name : shown to the user. weights : member name -> weight (a single model has itself with weight 1), of weights by
+        series the means. by_series : shape [n series of the task, members], or None where the weights serve all.
     factors : shape [levels], what its quantile distances are multiplied by (see `forecasting.intervals.fit_stretch`).
     """
 
     name: str
     weights: tuple[tuple[str, float], ...]
     factors: np.ndarray
+    by_series: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ class ForecastModel:
             self._brief |= {m.name: m for m in asked if m.rows}
             weights = self._trial.weights(asked, int(rows))
             if weights is not None:
-                out.append((np.flatnonzero(bucket == rows), replace(entry, weights=weights)))
+                out.append((np.flatnonzero(bucket == rows), replace(entry, weights=weights, by_series=None)))
         return out
 
     def _recursive(self, panel: Panel, future: Future, levels: tuple[float, ...], entry: Entry) -> Forecast:
@@ -214,16 +216,28 @@ class ForecastModel:
         """Forecast no further than the trained horizon."""
         total: np.ndarray | None = None
         fallback = np.zeros(panel.n_series, dtype=bool)
-        for name, weight in entry.weights:
-            if weight == 0:
+        for name, weight in self.weights(entry, panel):
+            if not np.any(weight):
                 continue
             values, fell = self._channels(name, panel, future)
-            total = weight * values if total is None else total + weight * values
+            part = weight[:, None, None] * values
+            total = part if total is None else total + part
             fallback |= fell
         if total is None:
             raise LearnerError(f"model {entry.name!r} has no member with weight.")
         finished = Forecast(self._finish(total, entry, panel, levels), levels, fallback)
         return finished.held_constant(panel, self.settings.season)
+
+    def weights(self, entry: Entry, panel: Panel) -> list[tuple[str, np.ndarray]]:
+        """Weight of each member for every series of a panel, shape [n]; of one the model never saw the mean."""
+        mean = np.array([weight for _, weight in entry.weights])
+        if entry.by_series is None:
+            table = np.tile(mean, (panel.n_series, 1))
+        else:
+            place = {key: i for i, key in enumerate(self.task.panel.ids)}
+            at = np.array([place.get(key, -1) for key in panel.ids], dtype=np.int64)
+            table = np.where(at[:, None] >= 0, entry.by_series[at], mean)
+        return [(name, table[:, k]) for k, (name, _) in enumerate(entry.weights)]
 
     def refitted(self, panel: Panel, model: str | None = None) -> ForecastModel:
         """Return the same model with one entry's members fitted on another panel (same columns); intervals stay."""
@@ -272,6 +286,10 @@ class ForecastModel:
             {"name": e.name, "weights": [list(pair) for pair in e.weights], "factors": e.factors.tolist()}
             for e in self.entries.values()
         ]
+        for i, (row, entry) in enumerate(zip(entries, self.entries.values(), strict=True)):
+            if entry.by_series is not None:
+                row["by_series"] = f"weights-{i}"
+                states[f"weights-{i}"] = ({}, {"weights": entry.by_series})
         core = {
             "task": {**own, "levels": list(own["levels"])},
             "members": members,
@@ -296,11 +314,14 @@ class ForecastModel:
         _find_own_learners(own["own_learners"], {row["learner"] for row in core["members"] if "fitted" in row})
         task = ForecastTask(panel_from_state((settings, blobs)), cuts, TaskSettings(**own))
         members = {row["name"]: _member(row, states) for row in core["members"]}
-        entries = {
-            e["name"]: Entry(e["name"], tuple((n, w) for n, w in e["weights"]), np.array(e["factors"]))
-            for e in core["entries"]
-        }
+        entries = {row["name"]: _entry(row, states) for row in core["entries"]}
         return cls(task, members, entries, core["best"], manifest["extra"]), manifest
+
+
+def _entry(row: Mapping[str, Any], states: Mapping[str, State]) -> Entry:
+    weights = tuple((name, weight) for name, weight in row["weights"])
+    by_series = np.asarray(states[row["by_series"]][1]["weights"]) if "by_series" in row else None
+    return Entry(row["name"], weights, np.array(row["factors"]), by_series)
 
 
 def _member(row: Mapping[str, Any], states: Mapping[str, State]) -> Member:

@@ -179,9 +179,10 @@ class ForecastTask:
             rows.append(all_scores(window.truth, values[window.series], also))
         return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
-    def score_by(self, metric: Metric, channels: np.ndarray) -> float:
-        """Mean over windows of one metric, natural sign; forecasts shaped as in `score`."""
-        values = [metric.function(w.truth, c[w.series]) for w, c in zip(self.windows(), channels, strict=True)]
+    def score_by(self, metric: Metric, channels: np.ndarray, some: Sequence[int] | None = None) -> float:
+        """Mean over windows (all, or `some`) of one metric, natural sign; forecasts of them shaped as in `score`."""
+        windows = self.windows() if some is None else [self.windows()[k] for k in some]
+        values = [metric.function(w.truth, c[w.series]) for w, c in zip(windows, channels, strict=True)]
         return float(np.mean(values))
 
     def _forecast(self, window: backtest.Window, trial: Trial) -> tuple[Learner, float, np.ndarray, float, int]:

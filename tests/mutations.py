@@ -19,6 +19,7 @@ _FEATURES = "tests/forecasting/test_features.py"
 _BACKTEST = "tests/forecasting/test_backtest.py"
 _LEAKAGE = "tests/forecasting/test_leakage.py"
 _READING = "tests/forecasting/test_reading.py"
+_PIVOT = "forecasting/kernels/pivot.py"
 
 
 @dataclass(frozen=True)
@@ -35,27 +36,34 @@ class Mutation:
 MUTATIONS = (
     Mutation(
         "lag off by one",
-        "forecasting/features/history.py",
-        "rows.origin - (order - 1)",
-        "rows.origin - (order - 2)",
+        _PIVOT,
+        "p = origin - lags[j] + 1",
+        "p = origin - lags[j] + 2",
         (_FEATURES,),
     ),
     Mutation(
         "centred window",
-        "forecasting/features/history.py",
-        "first = rows.origin - width + 1",
-        "first = rows.origin - width // 2",
+        _PIVOT,
+        "whole, done = 0.0, origin + 1",
+        "whole, done = 0.0, origin + 2",
         (_FEATURES,),
     ),
     Mutation(
         "window reads another series",
-        "forecasting/features/history.py",
-        "np.where(first >= rows.begin, values",
-        "np.where(first >= 0, values",
+        _PIVOT,
+        "t, h, start, origin = target[r], ahead[r], begin[r]",
+        "t, h, start, origin = target[r], ahead[r], 0",
         (_FEATURES,),
     ),
     Mutation(
         "lag reads another series",
+        _PIVOT,
+        "row[k + j] = (z[p] - own) * over if p >= start",
+        "row[k + j] = (z[p] - own) * over if p >= 0",
+        (_FEATURES,),
+    ),
+    Mutation(
+        "base reads another series",
         "forecasting/features/history.py",
         "np.where(position >= begin, z",
         "np.where(position >= 0, z",
@@ -63,16 +71,23 @@ MUTATIONS = (
     ),
     Mutation(
         "same season inside the horizon",
-        "forecasting/features/history.py",
-        "seasons = -(-rows.ahead // season) + back - 1",
-        "seasons = back",
+        _PIVOT,
+        "nearest = t - season * ((h + season - 1) // season)",
+        "nearest = t - season",
+        (_FEATURES,),
+    ),
+    Mutation(
+        "last value of the target instead of the origin",
+        "forecasting/features/plan.py",
+        "return hist.gather(z, rows.origin, rows.begin)",
+        "return hist.gather(z, rows.target, rows.begin)",
         (_FEATURES,),
     ),
     Mutation(
         "level of the target instead of the origin",
-        "forecasting/features/plan.py",
-        'last = hist.gather(z, rows.origin, rows.begin)\n        if self.settings.base == "none"',
-        'last = hist.gather(z, rows.target, rows.begin)\n        if self.settings.base == "none"',
+        "forecasting/features/history.py",
+        "rows.origin, rows.begin, width",
+        "rows.target, rows.begin, width",
         (_FEATURES,),
     ),
     Mutation(

@@ -1,5 +1,6 @@
 """The accuracy benchmark: its scores by hand, and a small run of it from the command line."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmarks import accuracy
 from benchmarks.accuracy import Task, read_tasks, table
 from benchmarks.scores import naive_error, scores
 
@@ -42,6 +44,19 @@ def test_a_missing_forecast_is_an_error():
     train, test = rows("a", [1.0, 2, 3]), rows("a", [4.0, 5], "2020-04-01")
     with pytest.raises(ValueError, match="1 of 2 forecasts are missing"):
         scores(train, test, answer(test, np.array([4.0, 5.0])).head(1), season=1, levels=LEVELS)
+
+
+def test_a_system_that_forecasts_too_little_gets_a_row_with_its_error(tmp_path, monkeypatch):
+    (task,) = read_tasks(tasks(tmp_path), [])
+    short = accuracy.scores
+    monkeypatch.setattr(
+        accuracy, "scores", lambda train, test, found, **more: short(train, test, found.head(5), **more)
+    )
+    options = argparse.Namespace(time_limit=8.0, keep=None, logs=None, patience=3.0)
+    row = accuracy.run("seasonalnaive", task, tmp_path, options)
+    assert row["error"] == "7 of 12 forecasts are missing"
+    assert row["MASE"] is None
+    assert row["fit_s"] >= 0
 
 
 def test_naive_error_falls_back_on_one_step():

@@ -157,6 +157,39 @@ def test_history_features_equal_their_slow_twins(sizes, width, seed):
             at -= width
         seasonal.append(y[at] if at >= b else np.nan)
     np.testing.assert_array_equal(hist.same_season(y, rows, width, 1), seasonal)
+    _check_matrix(y, rows, width)
+
+
+def _check_matrix(y, rows, width):
+    """The compiled pass over all columns equals the functions for one column each."""
+    base, scale = rng_like(rows, 1), 1 + np.abs(rng_like(rows, 2))
+    lags, widths, statistics = (1, width + 2), (width + 3, 2, width + 1), ("std", "mean", "min", "max", "sum")
+    fixed = np.arange(2 * len(y), dtype=np.float32).reshape(-1, 2)
+    seasons = (width, 2 * width) if width > 1 else (1, 7)
+    x = np.full((len(rows.target), 60), -1.0, dtype=np.float32)
+    count = hist.look_back(
+        y, rows, base, scale, fixed=fixed, lags=lags, windows=widths, statistics=statistics, season=seasons[0],
+        longer=seasons[1:], out=x, threads=2,
+    )  # fmt: skip
+    want = [fixed[rows.target, 0], fixed[rows.target, 1], rows.ahead]
+    want += [(hist.lag(y, rows, k) - base) / scale for k in lags]
+    for w in widths:
+        for s in statistics:
+            less = {"std": 0, "sum": w}.get(s, 1) * base
+            want.append((hist.window(y, rows, w, s) - less) / scale)
+    if width > 1:
+        near = [(hist.same_season(y, rows, width, k) - base) / scale for k in (1, 2, 3)]
+        known = np.isfinite(near)
+        total, number = np.where(known, near, 0.0).sum(axis=0), known.sum(axis=0)
+        want += [*near, np.where(number > 0, total / np.maximum(number, 1), np.nan)]
+    want += [(hist.same_season(y, rows, seasons[1], k) - base) / scale for k in (1, 2)]
+    assert count == len(want)
+    np.testing.assert_allclose(x[:, :count], np.stack(want, axis=1), rtol=1e-5, atol=1e-5)
+    assert (x[:, count:] == -1).all()
+
+
+def rng_like(rows, seed):
+    return np.random.default_rng(seed).standard_normal(len(rows.target))
 
 
 PLANS = (
