@@ -98,7 +98,8 @@ def read_state(path: Path, *, mapped: bool = False) -> State:
 
     Parameters
     ----------
-    mapped : arrays stay on disk and are mapped into memory read-only, so that processes share them.
+    mapped : arrays stay on disk and are mapped into memory, so that processes share them; what is written to one stays in
+        the process. (Not read-only: numba compiles its functions anew for such arrays.)
 
     Raises
     ------
@@ -114,7 +115,7 @@ def read_state(path: Path, *, mapped: bool = False) -> State:
                 blobs[file.stem] = file.read_bytes()
             elif file.suffix == ".npy":
                 blobs[file.stem] = np.load(
-                    file, allow_pickle=False, mmap_mode="r" if mapped and _mappable(file) else None
+                    file, allow_pickle=False, mmap_mode="c" if mapped and _mappable(file) else None
                 )
     except (OSError, ValueError, EOFError) as error:
         raise ModelFileError(f"the saved part {path} cannot be read: {error}") from error

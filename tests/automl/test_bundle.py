@@ -34,6 +34,9 @@ def test_any_state_comes_back(tmp_path, array, data):
     for mapped in (False, True):
         write_state(tmp_path / "s", ({"n": 3}, {"array": array, "data": data}))
         _equal(read_state(tmp_path / "s", mapped=mapped), ({"n": 3}, {"array": array, "data": data}))
+    mine = read_state(tmp_path / "s", mapped=True)[1]["array"]
+    mine[:] = -1
+    _equal(read_state(tmp_path / "s"), ({"n": 3}, {"array": array, "data": data}))
 
 
 def test_a_bundle_comes_back_and_replaces_an_older_one(tmp_path):

@@ -15,6 +15,7 @@ from forecasting.learners.base import LEARNERS, FitContext
 from forecasting.memory import free_mb, matrix_mb
 from forecasting.panel import Panel
 from forecasting.portfolio import choose
+from forecasting.task import open_task, save_task
 from forecasting.timegrid import TimeGrid
 from tests.forecasting.frames import monthly, quick
 from tests.forecasting.panels import small_panel
@@ -143,3 +144,18 @@ def test_settings_survive_their_json():
     )  # fmt: skip
     chosen = Settings(features=features, integer=True, non_negative=False, quantiles=(0.2,))
     assert settings_from_json(settings_to_json(chosen)) == chosen
+
+
+# -- a task on disk ---------------------------------------------------------------------------------------------------
+
+
+def test_kernels_take_arrays_of_a_task_on_disk_for_what_they_are_in_memory(tmp_path):
+    """Else a worker would compile every kernel once more to fit on all data."""
+    import numba
+
+    task = plan_task(small_panel(), 6, quick(), 0).task
+    save_task(task, tmp_path / "task")
+    again = open_task(str(tmp_path / "task")).panel
+    for mine, other in zip(task.panel.flat(), again.flat(), strict=True):
+        assert numba.typeof(mine) == numba.typeof(other)
+        np.testing.assert_array_equal(mine, other)
