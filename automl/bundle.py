@@ -98,8 +98,8 @@ def read_state(path: Path, *, mapped: bool = False) -> State:
 
     Parameters
     ----------
-    mapped : arrays stay on disk and are mapped into memory, so that processes share them; what is written to one stays in
-        the process. (Not read-only: numba compiles its functions anew for such arrays.)
+    mapped : arrays stay on disk and are mapped into memory, so that processes share them; what is written to one stays
+        in the process. (Not read-only: numba compiles its functions anew for such arrays.)
 
     Raises
     ------
