@@ -14,6 +14,7 @@ _NAMES = {
     "FeatureSettings": "forecasting.config",
     "SearchSettings": "forecasting.config",
     "Settings": "forecasting.config",
+    "HierarchicalForecaster": "forecasting.hierarchical",
     "Panel": "forecasting.panel",
     "TimeGrid": "forecasting.timegrid",
     "datasets": "forecasting.datasets",

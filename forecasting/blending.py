@@ -63,7 +63,7 @@ def tilted(errors: np.ndarray, power: float) -> np.ndarray:
     --------
     >>> errors = np.array([[[1.0, 2.0]], [[1.0, 1.0]]])
     >>> tilted(errors, 1.0).round(3).tolist()
-    [[0.455, 0.545], [0.375, 0.625]]
+    [[0.45, 0.55], [0.367, 0.633]]
     """
     seen = np.isfinite(errors)
     count = seen.sum(axis=1)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from forecasting import datasets, plots
     from forecasting.config import Columns, Covariates, DataSettings, FeatureSettings, SearchSettings, Settings
     from forecasting.forecaster import Forecaster
+    from forecasting.hierarchical import HierarchicalForecaster
     from forecasting.learners.own import register_learner, unregister_learner
 
 __version__ = "0.1.0"
@@ -27,6 +28,7 @@ __all__ = [
     "ExitCriteria",
     "FeatureSettings",
     "Forecaster",
+    "HierarchicalForecaster",
     "MissingPackageError",
     "ModelFileError",
     "Run",
@@ -47,6 +49,7 @@ _HOMES = {
     "automl.metrics": ("UserMetric",),
     "automl.runs": ("Run",),
     "forecasting.forecaster": ("Forecaster",),
+    "forecasting.hierarchical": ("HierarchicalForecaster",),
     "forecasting.config": (
         "Columns", "Covariates", "DataSettings", "FeatureSettings", "SearchSettings", "Settings",
     ),

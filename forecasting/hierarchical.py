@@ -1,0 +1,325 @@
+"""HierarchicalForecaster: forecasts that add up over the levels of a hierarchy, from a frame of leaves to any level."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+
+from automl.bundle import load_bundle, save_bundle
+from automl.errors import AutoMLError, ConfigError, DataError
+from forecasting.config import Columns, Settings
+from forecasting.forecaster import Forecaster
+from forecasting.frame import to_pandas
+from forecasting.hierarchy import ALLOCATIONS, METHODS, Reconciliation, Tree, between, paths, shares, shrunk
+from forecasting.reading import read_time, require
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+ALL = "all"
+"""Training level: every node of every level has a forecast of its own, and these are reconciled."""
+
+_NODE, _LEVEL, _TOTAL = "node", "node_level", "(total)"
+_RESIDUAL_SEASONS = 40
+"""Last rows whose one-step errors weigh the nodes."""
+
+
+class HierarchicalForecaster:
+    """Forecasts the leaves of a hierarchy and all sums of them.
+
+    Parameters
+    ----------
+    horizon : steps ahead. levels : columns of the hierarchy, top first (the total above them has none).
+    time, target : columns. training_level : "all" (every node is forecast, then reconciled), a level, or None (the
+        total): nodes of that level are forecast, sums of them stand above it, and below it they are shared out.
+    method : how forecasts of all nodes are reconciled: "bottom_up", "ols", "wls_struct", "wls_var" or "mint_shrink".
+    allocation : how a node is shared out among its leaves: "proportions_of_historical_average" or
+        "average_historical_proportions".
+    known : numeric covariates known ahead; a node has the mean of its leaves'. freq, quantiles, time_limit, seed,
+        settings : as in `Forecaster`.
+
+    Examples
+    --------
+    >>> from forecasting import SearchSettings, Settings
+    >>> from automl.budget import ExitCriteria
+    >>> quick = Settings(search=SearchSettings(allowed=["SeasonalNaive"], limits=ExitCriteria(max_trials=1)))
+    >>> months = pd.date_range("2020-01-01", periods=36, freq="MS")
+    >>> sales = pd.DataFrame({"shop": np.repeat(["a", "b"], 36), "month": np.tile(months, 2), "units": 1.0})
+    >>> model = HierarchicalForecaster(2, levels=["shop"], time="month", target="units", settings=quick).fit(sales)
+    >>> model.predict(level=None)["yhat"].round(6).tolist()
+    [2.0, 2.0]
+    """
+
+    def __init__(
+        self,
+        horizon: int,
+        *,
+        levels: Sequence[str],
+        time: str,
+        target: str,
+        training_level: str | None = ALL,
+        method: str = "mint_shrink",
+        allocation: str = ALLOCATIONS[1],
+        known: Sequence[str] = (),
+        freq: str | None = None,
+        quantiles: Sequence[float] = (),
+        time_limit: float | None = None,
+        seed: int = 0,
+        settings: Settings | None = None,
+    ) -> None:
+        self.levels = tuple(levels)
+        if not self.levels or len(set(self.levels)) < len(self.levels):
+            raise ConfigError(f"levels must be one or several different columns, top first, got {list(levels)}.")
+        if training_level not in (ALL, None, *self.levels):
+            raise ConfigError(
+                f"training_level must be 'all', None (the total) or one of {', '.join(self.levels)}, "
+                f"got {training_level!r}."
+            )
+        for name, value, allowed in (("method", method, METHODS), ("allocation", allocation, ALLOCATIONS)):
+            if value not in allowed:
+                raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+        self.time, self.target, self.known = time, target, tuple(known)
+        self.training_level, self.method, self.allocation = training_level, method, allocation
+        columns = Columns(id=[_LEVEL, _NODE], time=time, target=target)
+        self.forecaster = Forecaster(
+            horizon, freq=freq, columns=columns, known=known, quantiles=quantiles, time_limit=time_limit, seed=seed,
+            settings=settings,
+        )  # fmt: skip
+        self._tree: Tree | None = None
+        self._history = np.empty((0, 0))
+        self._last: Any = None
+        self._errors: np.ndarray | None = None
+
+    # -- learning -----------------------------------------------------------------------------------------------------
+
+    def fit(self, frame: Any, *, only: Mapping[str, Any] | None = None, path: str | Path | None = None) -> Self:
+        """Aggregate, then search and fit on the nodes of the training level.
+
+        Parameters
+        ----------
+        frame : long frame, a row a leaf and time (several are summed); a missing level is the node "(none)".
+        only : column -> value, for one branch of the tree alone. path : run directory, as in `Forecaster.fit`.
+
+        Raises
+        ------
+        DataError : a column is missing, a time or target cannot be read, or nothing is left.
+        """
+        data = self._read(frame, need_target=True)
+        for column, value in (only or {}).items():
+            if column not in self.levels:
+                raise ConfigError(f"only names {column!r}, which is no level. Levels: {', '.join(self.levels)}.")
+            data = data[data[column] == value]
+            if data.empty:
+                raise DataError(f"no row has {column} = {value!r}, so there is no such branch to train.")
+        self._tree = Tree(self.levels, paths([data[c].tolist() for c in self.levels]))
+        times, table = self._table(data, self.target, "sum")
+        self._history, self._last, self._errors = table, times[-1], None
+        nodes = self._nodes()
+        values = self._summed(table)[nodes]
+        given = np.isfinite(values)
+        rows, columns = np.nonzero(given)
+        long = self._long(nodes[rows], times[columns])
+        long[self.target] = values[given]
+        for name in self.known:
+            long[name] = self._averaged(self._table(data, name, "mean", times)[1])[nodes][given]
+        self.forecaster.fit(long, path=path)
+        return self
+
+    def predict(
+        self,
+        future: Any = None,
+        *,
+        level: str | None = ALL,
+        quantiles: Sequence[float] = (),
+        method: str | None = None,
+        allocation: str | None = None,
+    ) -> pd.DataFrame:
+        """Forecast the steps after the last time of the data, coherently.
+
+        Parameters
+        ----------
+        future : rows of the leaves ahead with the known covariates, needed where there are any. level : whose nodes are
+            returned: a level, None (the total) or "all". quantiles : columns `yhat-q-0.1` for 0.1; quantiles do not add
+            up, their distances from the point take the spread of the reconciled errors. method, allocation : others
+            than the model's.
+
+        Returns
+        -------
+        The level columns down to the deepest one asked for ("(total)" where a node lies above one), time, yhat and the
+        quantiles.
+        """
+        tree = self._fitted()
+        depths = range(len(self.levels) + 1) if level == ALL else [tree.depth(level)]
+        times, values = self._base(future, quantiles)
+        found = self._coherent(values, method or self.method, allocation or self.allocation)
+        parts = []
+        for depth in depths:
+            at = tree.at(depth)
+            part: dict[str, Any] = {}
+            for k, name in enumerate(self.levels[: max(depths)]):
+                own = [tree.nodes[i][k] if k < depth else _TOTAL for i in at]
+                part[name] = np.repeat(np.array(own, dtype=object), len(times))
+            part[self.time] = np.tile(times, len(at))
+            part["yhat"] = found[at, :, 0].ravel()
+            part |= {f"yhat-q-{q:g}": found[at, :, 1 + j].ravel() for j, q in enumerate(quantiles)}
+            parts.append(pd.DataFrame(part))
+        return pd.concat(parts, ignore_index=True)
+
+    @property
+    def tree(self) -> Tree:
+        """The hierarchy that was learned from the data."""
+        return self._fitted()
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Write everything that `load` needs into a folder."""
+        tree = self._fitted()
+        path.mkdir(parents=True, exist_ok=True)
+        self.forecaster.save(path / "forecaster")
+        own = {name: getattr(self, name) for name in ("time", "target", "training_level", "method", "allocation")}
+        own |= {"horizon": self.forecaster.horizon, "levels": list(self.levels), "known": list(self.known)}
+        own |= {"last": str(self._last), "leaves": [list(map(_plain, leaf)) for leaf in tree.leaves]}
+        save_bundle(path / "hierarchy", own, {"history": ({}, {"history": self._history})})
+
+    @classmethod
+    def load(cls, path: Path) -> HierarchicalForecaster:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ModelFileError : a file is missing, truncated or changed.
+        """
+        own, states = load_bundle(path / "hierarchy")
+        last, leaves = own.pop("last"), own.pop("leaves")
+        model = cls(own.pop("horizon"), **own)
+        model.forecaster = Forecaster.load(path / "forecaster")
+        model._tree = Tree(model.levels, tuple(tuple(leaf) for leaf in leaves))
+        model._history = np.asarray(states["history"][1]["history"])
+        model._last = pd.Timestamp(last) if not last.lstrip("-").isdigit() else int(last)
+        return model
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _fitted(self) -> Tree:
+        if self._tree is None:
+            raise AutoMLError("this HierarchicalForecaster is not fitted. Fix: call fit(frame) or load a model.")
+        return self._tree
+
+    def _read(self, frame: Any, *, need_target: bool) -> pd.DataFrame:
+        data = to_pandas(frame)
+        wanted = [*self.levels, self.time, *self.known, *([self.target] if need_target else [])]
+        for name in wanted:
+            require(data, name, "column")
+        data = data[wanted].copy()
+        for name in (*self.known, *([self.target] if need_target else [])):
+            if not pd.api.types.is_numeric_dtype(data[name]):
+                raise DataError(
+                    f"column {name!r} must hold numbers to be summed up a hierarchy, it is {data[name].dtype}."
+                )
+        data[self.time] = np.asarray(read_time(data[self.time], self.time).values)
+        for name in self.levels:
+            data[name] = data[name].astype(object).where(data[name].notna(), "(none)")
+        return data
+
+    def _table(
+        self, data: pd.DataFrame, column: str, how: str, times: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One column by leaf and time, NaN where there is no row. Shape [leaves, times]."""
+        tree = self._fitted()
+        place = {leaf: i for i, leaf in enumerate(tree.leaves)}
+        rows = zip(*(data[c].tolist() for c in self.levels), strict=True)
+        leaf = np.array([place.get(row, -1) for row in rows], dtype=np.int64)
+        if times is None:
+            times = np.unique(data[self.time].to_numpy())
+        when = np.searchsorted(times, data[self.time].to_numpy())
+        value = data[column].to_numpy(dtype=float)
+        good = (leaf >= 0) & (when < len(times)) & np.isfinite(value)
+        good[good] &= times[when[good]] == data[self.time].to_numpy()[good]
+        cell = leaf[good] * len(times) + when[good]
+        size = len(tree.leaves) * len(times)
+        count = np.bincount(cell, minlength=size)
+        total = np.bincount(cell, weights=value[good], minlength=size)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            filled = np.where(count > 0, total / (count if how == "mean" else 1), np.nan)
+        return times, filled.reshape(len(tree.leaves), len(times))
+
+    def _summed(self, table: np.ndarray) -> np.ndarray:
+        """Sums of all nodes, NaN where none of a node's leaves has a value. Shape [nodes, times]."""
+        tree = self._fitted()
+        return np.where(tree.sums(np.isfinite(table).astype(float)) > 0, tree.sums(np.nan_to_num(table)), np.nan)
+
+    def _averaged(self, table: np.ndarray) -> np.ndarray:
+        count = self._fitted().sums(np.isfinite(table).astype(float))
+        return np.where(count > 0, self._fitted().sums(np.nan_to_num(table)) / np.maximum(count, 1), np.nan)
+
+    def _nodes(self) -> np.ndarray:
+        """Positions of the nodes that are forecast themselves."""
+        tree = self._fitted()
+        return np.arange(len(tree.nodes)) if self.training_level == ALL else tree.at(tree.depth(self.training_level))
+
+    def _long(self, nodes: np.ndarray, times: np.ndarray) -> pd.DataFrame:
+        """Rows of nodes in the frame that the forecaster takes."""
+        paths_of = self._fitted().nodes
+        level = np.array([(_TOTAL, *self.levels)[len(path)] for path in paths_of], dtype=object)
+        label = np.array(["/".join(map(str, path)) or _TOTAL for path in paths_of], dtype=object)
+        if len({*zip(level.tolist(), label.tolist(), strict=True)}) < len(label):
+            label = np.array([f"{name} #{i}" for i, name in enumerate(label)], dtype=object)
+        return pd.DataFrame({_LEVEL: level[nodes], _NODE: label[nodes], self.time: times})
+
+    def _base(self, future: Any, quantiles: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Times ahead, and the forecasts of the training nodes, shape [nodes, horizon, 1 + quantiles]."""
+        nodes, h = self._nodes(), self.forecaster.horizon
+        frame = self.forecaster.make_future_frame(2 * h)
+        times = np.unique(frame[self.time].to_numpy())
+        times = times[times > self._last][:h]
+        rows = self._long(np.repeat(nodes, h), np.tile(times, len(nodes)))
+        if self.known:
+            if future is None:
+                raise DataError(f"future is needed: it brings the known covariates {', '.join(self.known)}.")
+            data = self._read(future, need_target=False)
+            for name in self.known:
+                rows[name] = self._averaged(self._table(data, name, "mean", times)[1])[nodes].ravel()
+        out = self.forecaster.predict(rows, quantiles=quantiles)
+        columns = ["yhat", *(f"yhat-q-{q:g}" for q in quantiles)]
+        return times, out[columns].to_numpy(dtype=float).reshape(len(nodes), h, len(columns))
+
+    def _coherent(self, base: np.ndarray, method: str, allocation: str) -> np.ndarray:
+        """Coherent forecasts of all nodes, shape [nodes, horizon, channels]."""
+        tree = self._fitted()
+        if self.training_level != ALL:
+            depth = tree.depth(self.training_level)
+            share = shares(tree, self._history, depth, allocation)
+            point = between(tree, base[:, :, 0], depth, share)
+            # above the level errors of its nodes are taken to go together: the wider of what may be
+            return np.stack(
+                [point, *(between(tree, base[:, :, k], depth, share) for k in range(1, base.shape[2]))], axis=2
+            )
+        covariance = None
+        if method in {"wls_var", "mint_shrink"} or base.shape[2] > 1:
+            covariance = shrunk(self._residuals())
+        way = Reconciliation(tree, method, covariance)
+        point = way.points(base[:, :, 0])
+        distance = (base[:, :, 1:] - base[:, :, :1]) * way.widths()[:, None, None]
+        return np.concatenate([point[:, :, None], point[:, :, None] + distance], axis=2)
+
+    def _residuals(self) -> np.ndarray:
+        """One-step errors of all nodes over the last rows, shape [nodes, rows], NaN where a node has none."""
+        if self._errors is None:
+            steps = max(2, min(_RESIDUAL_SEASONS, self._history.shape[1] // 2))
+            frame = self.forecaster.fitted_values(steps)
+            label = self._long(self._nodes(), np.zeros(len(self._nodes())))
+            place = {key: i for i, key in enumerate(zip(label[_LEVEL], label[_NODE], strict=True))}
+            times, when = np.unique(frame[self.time].to_numpy(), return_inverse=True)
+            errors = np.full((len(place), len(times)), np.nan)
+            at = [place[key] for key in zip(frame[_LEVEL], frame[_NODE], strict=True)]
+            errors[at, when] = frame[self.target] - frame["yhat"]
+            self._errors = errors
+        return self._errors
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
