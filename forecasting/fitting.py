@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from automl.runs import Run, TrialRecord
     from automl.search import Event, SearchOutcome, Why
     from automl.trial import State
-    from forecasting.config import FeatureSettings, Settings
+    from forecasting.config import FeatureSettings, SearchSettings, Settings
     from forecasting.model import ForecastModel
     from forecasting.panel import Panel
 
@@ -82,37 +82,14 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     cuts : training lengths of each window where the user gave validation data, else chosen here.
     """
     search, features = settings.search, settings.features
-    notes = []
-    seen = np.add.reduceat(panel.observed, panel.indptr[:-1], dtype=np.int64)
-    if seen.max() < backtest.LEAST_TRAINING_ROWS:
-        best = "/".join(map(str, panel.ids[int(seen.argmax())]))
-        raise DataError(
-            f"no series has {backtest.LEAST_TRAINING_ROWS} rows with a target; the longest, {best}, has {seen.max()}. "
-            "Fix: give more history."
-        )
+    _check_history(panel)
     season = 1 if features.season is None else features.season
     season = season if isinstance(season, int) else 0
-    n_windows, step = search.n_windows, search.window_step
     if cuts is None:
-        guess = season or max(1, detect_season(panel.head(np.maximum(panel.lengths - horizon, 1))))
-        auto_n, auto_step = backtest.choose_windows(panel.lengths, horizon, guess)
-        n = auto_n if n_windows == "auto" else int(n_windows)
-        step = int(step) if step != "auto" else auto_step if n_windows == "auto" else min(horizon, auto_step)
-        cuts = backtest.cutoffs(panel, horizon, n, step)
-        if cuts[-1].max() < 1:
-            raise DataError(
-                f"{n} windows of {horizon} steps, {step} apart, need {horizon + (n - 1) * step + 1} rows; the longest "
-                f"series has {int(panel.lengths.max())}. Fix: fewer windows, a shorter horizon or more history."
-            )
-        short = int((cuts[-1] < backtest.LEAST_TRAINING_ROWS).sum())
-        message = f"{n} rolling-origin window(s) of {horizon} steps, {step} steps apart"
-        message += f"; {short} of {panel.n_series} series are too short for the oldest" if short else ""
-        sitting = cuts[-1] < backtest.LEAST_TRAINING_ROWS
-        example = "/".join(map(str, panel.ids[int(sitting.argmax())]))
-        details = affected(short, f"{example} sits the oldest out") if short else ()
-        notes.append(Guardrail("Cross validation", "done" if n_windows == "auto" else "passed", message, details))
+        cuts, note = _windows(panel, horizon, search, season)
     else:
-        notes.append(Guardrail("Cross validation", "passed", f"{len(cuts)} window(s) in the validation data given"))
+        note = Guardrail("Cross validation", "passed", f"{len(cuts)} window(s) in the validation data given")
+    notes = [note]
     earliest = panel.head(np.maximum(cuts[-1], 1))
     if not season:
         season = detect_season(earliest)
@@ -128,10 +105,64 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     _check_log(panel, features)
     memory_mb, note = _memory(panel, horizon, features, search.workers or os.cpu_count() or 1)
     notes.append(note)
+    own = _task_settings(
+        settings, horizon=horizon, season=season, seed=seed, memory_mb=memory_mb, stationary=stationary
+    )
+    task = ForecastTask(panel, cuts, own)
+    truth = task.truth()
+    if not truth.mask.any():
+        raise DataError(
+            f"no target value was observed in the {len(cuts)} window(s) that models are chosen on. "
+            "Fix: give more observed history."
+        )
+    task, alert = _choosable(task)
+    notes += [alert] if alert else []
+    if task.settings.own_metric:
+        _try_own(chosen_metric(settings), task)
+    return Plan(task, tuple(notes))
+
+
+def _check_history(panel: Panel) -> None:
+    seen = np.add.reduceat(panel.observed, panel.indptr[:-1], dtype=np.int64)
+    if seen.max() < backtest.LEAST_TRAINING_ROWS:
+        best = "/".join(map(str, panel.ids[int(seen.argmax())]))
+        raise DataError(
+            f"no series has {backtest.LEAST_TRAINING_ROWS} rows with a target; the longest, {best}, has {seen.max()}. "
+            "Fix: give more history."
+        )
+
+
+def _windows(panel: Panel, horizon: int, search: SearchSettings, season: int) -> tuple[list[np.ndarray], Guardrail]:
+    """Training lengths of each rolling-origin window, and what there is to say of them. season : 0 = not known yet."""
+    guess = season or max(1, detect_season(panel.head(np.maximum(panel.lengths - horizon, 1))))
+    auto_n, auto_step = backtest.choose_windows(panel.lengths, horizon, guess)
+    chosen = search.n_windows == "auto"
+    n = auto_n if chosen else int(search.n_windows)
+    step = auto_step if chosen else min(horizon, auto_step)
+    step = step if search.window_step == "auto" else int(search.window_step)
+    cuts = backtest.cutoffs(panel, horizon, n, step)
+    if cuts[-1].max() < 1:
+        raise DataError(
+            f"{n} windows of {horizon} steps, {step} apart, need {horizon + (n - 1) * step + 1} rows; the longest "
+            f"series has {int(panel.lengths.max())}. Fix: fewer windows, a shorter horizon or more history."
+        )
+    sitting = cuts[-1] < backtest.LEAST_TRAINING_ROWS
+    short = int(sitting.sum())
+    message = f"{n} rolling-origin window(s) of {horizon} steps, {step} steps apart"
+    message += f"; {short} of {panel.n_series} series are too short for the oldest" if short else ""
+    example = "/".join(map(str, panel.ids[int(sitting.argmax())]))
+    details = affected(short, f"{example} sits the oldest out") if short else ()
+    return cuts, Guardrail("Cross validation", "done" if chosen else "passed", message, details)
+
+
+def _task_settings(
+    settings: Settings, *, horizon: int, season: int, seed: int, memory_mb: float, stationary: bool
+) -> TaskSettings:
+    search, features = settings.search, settings.features
     metric = chosen_metric(settings)
     level = level_of(metric.name)
     levels = tuple(sorted({*DEFAULT_LEVELS, *settings.quantiles, *([] if level is None else [level])}))
-    task_settings = TaskSettings(
+    return TaskSettings(
         horizon=horizon,
         season=season,
         levels=levels,
@@ -147,18 +178,6 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
         non_negative=settings.non_negative,
         own_learners=dict(search.own_learners),
     )
-    task = ForecastTask(panel, cuts, task_settings)
-    truth = task.truth()
-    if not truth.mask.any():
-        raise DataError(
-            f"no target value was observed in the {len(cuts)} window(s) that models are chosen on. "
-            "Fix: give more observed history."
-        )
-    task, alert = _choosable(task)
-    notes += [alert] if alert else []
-    if task.settings.own_metric:
-        _try_own(metric, task)
-    return Plan(task, tuple(notes))
 
 
 def _look_back_note(panel: Panel, features: FeatureSettings, season: int) -> list[Guardrail]:
