@@ -37,6 +37,9 @@ _NEEDS = {"TCNForecaster": ("torch", "deep"), "XGBoost": ("xgboost", "boost")}
 _LATE = 0.5
 """Share of a trial's limit from which a learner with one model a series waits until all others were tried."""
 
+_USUAL_WINDOWS = 2
+"""Fits of a trial whose rows are not thinned further: in more windows slow learners see fewer, to take no longer."""
+
 _QUICK = 20.0
 """Expected seconds of a trial up to which a learner with one model a series is searched."""
 
@@ -208,6 +211,9 @@ def _portfolio(panel: Panel, season: int, search: SearchSettings, *, stationary:
     }
     space = SPACES
 
+    def thinned(rows: int) -> dict[str, JsonScalar]:
+        return {"max_rows": int(rows * min(1.0, _USUAL_WINDOWS / windows))}
+
     def local(name: str, **params: JsonScalar) -> Candidate:
         return of(name, params, cost=expected_seconds(name, panel, windows=windows, threads=search.threads))
 
@@ -228,7 +234,12 @@ def _portfolio(panel: Panel, season: int, search: SearchSettings, *, stationary:
         of("SeasonalAverage", cost=0.01),
         of("SeasonalWindowAverage", cost=0.01),
         of("LightGBM", {**light, "strategy": "recursive"}, cost=1),
-        of("ExtremeRandomTrees", {"base": "level", "weighting": "volume"}, space=space["ExtremeRandomTrees"], cost=2),
+        of(
+            "ExtremeRandomTrees",
+            {"base": "level", "weighting": "volume", **thinned(20_000)},
+            space=space["ExtremeRandomTrees"],
+            cost=2,
+        ),
         local("ExponentialSmoothing"),
         *(local(name) for name in _SPARSE),
         local("Theta", method="dynamic"),
@@ -248,13 +259,13 @@ def _portfolio(panel: Panel, season: int, search: SearchSettings, *, stationary:
             },
             cost=2,
         ),
-        of("KNN", direct, space=space["KNN"], cost=1),
-        of("RandomForest", direct, space=space["RandomForest"], cost=3),
-        of("XGBoost", {**direct, "n_estimators": 150}, space=space["XGBoost"], cost=2),
+        of("KNN", {**direct, **thinned(20_000)}, space=space["KNN"], cost=1),
+        of("RandomForest", {**direct, **thinned(20_000)}, space=space["RandomForest"], cost=3),
+        of("XGBoost", {**direct, "n_estimators": 150, **thinned(100_000)}, space=space["XGBoost"], cost=2),
         of("LassoLars", {**direct, "max_rows": 60_000}, space=space["LassoLars"], cost=1),
         of("SGD", {**direct, "max_rows": 60_000}, space=space["SGD"], cost=1),
         of("DecisionTree", direct, space=space["DecisionTree"], cost=1),
-        of("GradientBoosting", {**direct, "base": "level"}, space=space["GradientBoosting"], cost=4),
+        of("GradientBoosting", {**direct, "base": "level", **thinned(20_000)}, space=space["GradientBoosting"], cost=4),
         network[0],
         local("Theta", method="optimized"),
         local("ComplexSmoothing"),
