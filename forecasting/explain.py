@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from automl.budget import Deadline
 from automl.errors import ConfigError
 from forecasting.backtest import Window
 from forecasting.features.plan import direct_forecast, forecast_rounds
@@ -115,11 +114,9 @@ def of_member(
             "Fix: method='auto' or method='permutation'."
         )
     window = _sample(model.task.windows()[0])
-    known = model.members[member]
-    unfitted = model.task.build(known.learner, dict(known.params))
     # a model a series needs no others; the window was not seen in this fit, so what it loses is honest
     train = window.train if learner.unseen == "fit_on_the_fly" else model.task.windows()[0].train
-    fitted = unfitted.fit(train, model.task.context(Deadline()))
+    fitted = model.members[member].fit(model.task, train)
     if raw or not isinstance(fitted, Pooled):
         return _by_input(fitted, window, model.settings.season, model.settings.country, repeats=repeats, seed=seed)
     return _by_column(fitted, window, repeats=repeats, seed=seed)

@@ -23,7 +23,7 @@ ALL = "all"
 """Training level: every node of every level has a forecast of its own, and these are reconciled."""
 
 _NODE, _LEVEL, _TOTAL = "node", "node_level", "(total)"
-_RESIDUAL_SEASONS = 40
+_ERROR_ROWS = 40
 """Last rows whose one-step errors weigh the nodes."""
 
 
@@ -118,13 +118,13 @@ class HierarchicalForecaster:
         times, table = self._table(data, self.target, "sum")
         self._history, self._last, self._errors = table, times[-1], None
         nodes = self._nodes()
-        values = self._summed(table)[nodes]
+        values = self._of_nodes(table, "sum")[nodes]
         given = np.isfinite(values)
         rows, columns = np.nonzero(given)
         long = self._long(nodes[rows], times[columns])
         long[self.target] = values[given]
         for name in self.known:
-            long[name] = self._averaged(self._table(data, name, "mean", times)[1])[nodes][given]
+            long[name] = self._of_nodes(self._table(data, name, "mean", times)[1], "mean")[nodes][given]
         self.forecaster.fit(long, path=path)
         return self
 
@@ -247,14 +247,11 @@ class HierarchicalForecaster:
             filled = np.where(count > 0, total / (count if how == "mean" else 1), np.nan)
         return times, filled.reshape(len(tree.leaves), len(times))
 
-    def _summed(self, table: np.ndarray) -> np.ndarray:
-        """Sums of all nodes, NaN where none of a node's leaves has a value. Shape [nodes, times]."""
+    def _of_nodes(self, table: np.ndarray, how: str) -> np.ndarray:
+        """Sums or means of all nodes, NaN where none of a node's leaves has a value. Shape [nodes, times]."""
         tree = self._fitted()
-        return np.where(tree.sums(np.isfinite(table).astype(float)) > 0, tree.sums(np.nan_to_num(table)), np.nan)
-
-    def _averaged(self, table: np.ndarray) -> np.ndarray:
-        count = self._fitted().sums(np.isfinite(table).astype(float))
-        return np.where(count > 0, self._fitted().sums(np.nan_to_num(table)) / np.maximum(count, 1), np.nan)
+        count, total = tree.sums(np.isfinite(table).astype(float)), tree.sums(np.nan_to_num(table))
+        return np.where(count > 0, total / (np.maximum(count, 1) if how == "mean" else 1), np.nan)
 
     def _nodes(self) -> np.ndarray:
         """Positions of the nodes that are forecast themselves."""
@@ -282,7 +279,7 @@ class HierarchicalForecaster:
                 raise DataError(f"future is needed: it brings the known covariates {', '.join(self.known)}.")
             data = self._read(future, need_target=False)
             for name in self.known:
-                rows[name] = self._averaged(self._table(data, name, "mean", times)[1])[nodes].ravel()
+                rows[name] = self._of_nodes(self._table(data, name, "mean", times)[1], "mean")[nodes].ravel()
         out = self.forecaster.predict(rows, quantiles=quantiles)
         columns = ["yhat", *(f"yhat-q-{q:g}" for q in quantiles)]
         return times, out[columns].to_numpy(dtype=float).reshape(len(nodes), h, len(columns))
@@ -293,11 +290,8 @@ class HierarchicalForecaster:
         if self.training_level != ALL:
             depth = tree.depth(self.training_level)
             share = shares(tree, self._history, depth, allocation)
-            point = between(tree, base[:, :, 0], depth, share)
-            # above the level errors of its nodes are taken to go together: the wider of what may be
-            return np.stack(
-                [point, *(between(tree, base[:, :, k], depth, share) for k in range(1, base.shape[2]))], axis=2
-            )
+            # quantiles as if errors of a level's nodes went together: above the level they are rather wide
+            return np.stack([between(tree, base[:, :, k], depth, share) for k in range(base.shape[2])], axis=2)
         covariance = None
         if method in {"wls_var", "mint_shrink"} or base.shape[2] > 1:
             covariance = shrunk(self._residuals())
@@ -309,7 +303,7 @@ class HierarchicalForecaster:
     def _residuals(self) -> np.ndarray:
         """One-step errors of all nodes over the last rows, shape [nodes, rows], NaN where a node has none."""
         if self._errors is None:
-            steps = max(2, min(_RESIDUAL_SEASONS, self._history.shape[1] // 2))
+            steps = max(2, min(_ERROR_ROWS, self._history.shape[1] // 2))
             frame = self.forecaster.fitted_values(steps)
             label = self._long(self._nodes(), np.zeros(len(self._nodes())))
             place = {key: i for i, key in enumerate(zip(label[_LEVEL], label[_NODE], strict=True))}

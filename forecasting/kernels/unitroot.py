@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from forecasting.kernels.arima_project import difference
 from forecasting.kernels.arma import solve
 from forecasting.kernels.compiled import kernel, part
 from forecasting.kernels.stl import strength
@@ -158,13 +159,9 @@ def by_kpss(values, indptr, first, end, m, most, seasonal, out):
     values, indptr, m, most, out : as of `by_strength`.
     """
     for i in range(first, end):
-        x = values[indptr[i] : indptr[i + 1]].copy()
-        n = len(x)
+        y = values[indptr[i] : indptr[i + 1]]
         out[i] = 0
-        if n <= m * seasonal[i] + 3:
-            continue
-        for _ in range(seasonal[i]):
-            n -= m
-            for t in range(n):
-                x[t] = x[t + m] - x[t]
-        out[i] = differences(x[:n], most)
+        if len(y) > m * seasonal[i] + 3:
+            x = np.empty(len(y))
+            n = difference(y, 0, seasonal[i], m, x)
+            out[i] = differences(x[:n], most)
