@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from automl.errors import ConfigError, UnknownNameError
+from automl.inline import InlineExecutor
 from automl.processes import worker_context
 from automl.worker import call, start_worker
 
@@ -32,12 +33,12 @@ def executor(
     initializer: Initializer | None = None,
     preload: Sequence[str] = (),
     output: Path | None = None,
-) -> LocalExecutor:
+) -> LocalExecutor | InlineExecutor:
     """Return the executor of that name.
 
     Parameters
     ----------
-    name : `"local"`.
+    name : `"local"`, or `"inline"`: in this very process, one task after the other.
     workers : processes. threads : threads each of them may use.
     initializer : run in each worker before its first task; its failure is the failure of that task.
     preload : modules imported once and shared by all workers, so that a restarted one is ready at once.
@@ -47,8 +48,10 @@ def executor(
     ------
     ConfigError : unknown name, or a count below 1.
     """
+    if name == "inline":
+        return InlineExecutor(initializer)
     if name != "local":
-        raise UnknownNameError("compute backend", name, ["local"])
+        raise UnknownNameError("compute backend", name, ["local", "inline"])
     if workers < 1 or threads < 1:
         raise ConfigError(f"workers and threads must be at least 1, got {workers!r} and {threads!r}.")
     return LocalExecutor(workers, threads=threads, initializer=initializer, preload=preload, output=output)

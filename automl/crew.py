@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from automl.compute import LocalExecutor, executor
+from automl.compute import executor
 from automl.errors import RunError
 from automl.worker import InitializerError, Report, describe
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
+
+    from automl.compute import LocalExecutor
+    from automl.inline import InlineExecutor
 
 LOG = logging.getLogger("automl")
 
@@ -43,6 +46,7 @@ class Crew:
     Parameters
     ----------
     task : (`"module:function"`, keyword arguments) that opens the task. output : file for what workers print.
+    workers : processes, 0 = everything is done in this one, where nothing can be killed.
     """
 
     def __init__(
@@ -54,16 +58,16 @@ class Crew:
         preload: Sequence[str],
         output: Path,
     ) -> None:
-        self.workers = workers
-        self._make: Callable[[], LocalExecutor] = lambda: executor(
-            "local",
-            workers=workers,
+        self.workers = max(workers, 1)
+        self._make: Callable[[], LocalExecutor | InlineExecutor] = lambda: executor(
+            "local" if workers else "inline",
+            workers=self.workers,
             threads=threads,
             initializer=("automl.worker:open_task", {"target": task[0], "values": dict(task[1])}),
             preload=preload,
             output=output,
         )
-        self._held: list[LocalExecutor] = []
+        self._held: list[LocalExecutor | InlineExecutor] = []
         weakref.finalize(self, _kill_all, self._held)
 
     def submit(self, function: Callable[..., Report], *args: Any, timeout: float | None) -> Future[Report]:
@@ -79,7 +83,7 @@ class Crew:
             self.kill()
             raise RunError(f"worker processes cannot be started: {error}") from error
 
-    def _pool(self) -> LocalExecutor:
+    def _pool(self) -> LocalExecutor | InlineExecutor:
         if not self._held:
             self._held.append(self._make())
         return self._held[0]
@@ -121,7 +125,7 @@ class Crew:
         return Ending(report.status, report.reason)
 
 
-def _kill_all(held: list[LocalExecutor]) -> None:
+def _kill_all(held: list[LocalExecutor | InlineExecutor]) -> None:
     while held:
         held.pop().kill()
 

@@ -101,7 +101,7 @@ class Search:
     metric_name, direction : what to choose by, and whether `min` or `max` of it is best.
     criteria : trial limits, exit score and early stopping; the time limit is the `deadline` given to `run`.
     seed : of asking and, the same for every trial, of fitting.
-    workers, threads : processes, and threads each may use.
+    workers, threads : processes (0 = all is done in this one, and nothing can be killed), and threads each may use.
     window : how many trials are asked ahead; more workers than that have nothing to do.
     reserve : seconds to keep back for what follows the search, given the trials so far.
     on_event : called in this process for each Event.

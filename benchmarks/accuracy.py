@@ -97,7 +97,7 @@ def _python(system: str) -> str:
     return str(own) if own.exists() else sys.executable
 
 
-def _memory(leader: int) -> float:
+def memory_of(leader: int) -> float:
     """MB that all processes of a session hold now, shared pages counted once."""
     total = 0
     for entry in Path("/proc").iterdir():
@@ -123,7 +123,7 @@ def _watched(command: list[str], log: Path, limit: float) -> tuple[int, float]:
             try:
                 return process.wait(timeout=_WATCH), peak
             except subprocess.TimeoutExpired:
-                peak = max(peak, _memory(process.pid))
+                peak = max(peak, memory_of(process.pid))
             if time.monotonic() > end:
                 os.killpg(process.pid, 9)
 

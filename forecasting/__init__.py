@@ -15,6 +15,7 @@ _NAMES = {
     "SearchSettings": "forecasting.config",
     "Settings": "forecasting.config",
     "HierarchicalForecaster": "forecasting.hierarchical",
+    "ManyModels": "forecasting.many.models",
     "Panel": "forecasting.panel",
     "TimeGrid": "forecasting.timegrid",
     "datasets": "forecasting.datasets",

@@ -87,6 +87,16 @@ class Assembly:
                 return self._tilted(errors, [r.number for r in pool], np.flatnonzero(weights), power)
         return {r.number: float(w) for r, w in zip(pool, weights, strict=True) if w > 0}
 
+    def by_series(self, numbers: Sequence[int], weights: np.ndarray, apart: np.ndarray) -> Weights:
+        """Weights that were chosen elsewhere.
+
+        Parameters
+        ----------
+        numbers : of k trials. weights : shape [n, k]. apart : shape [windows, n, k], what each window is blended with.
+        """
+        self._apart |= {number: apart[:, :, i] for i, number in enumerate(numbers)}
+        return {number: weights[:, i] for i, number in enumerate(numbers)}
+
     def _tilted(self, errors: np.ndarray, numbers: list[int], used: np.ndarray, power: float) -> Weights:
         """Weights of the models used for every series; what each window is blended with knows only the others."""
         of = errors[used]

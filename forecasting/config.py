@@ -249,7 +249,8 @@ class SearchSettings:
         (actual, forecast) -> number, lower is better, or its place "package.module:function"; see
         `automl.metrics.UserMetric` for one of which more is better.
     limits : when to stop. n_windows, window_step : rolling-origin windows, "auto" or numbers (step in time steps).
-    workers : processes evaluating at a time, None = one a core. threads : threads of each fit.
+    workers : processes evaluating at a time, None = one a core, 0 = none but this one (where processes may not be
+        started; trials past their limit then end when their learner next looks at the clock). threads : of each fit.
     allowed, blocked : learner names; allowed=None = all that suit the data, but the deep ones. What is allowed by name
         is tried on any data. deep : try the TCN too.
     own_learners : name -> "package.module:Class" of learners of your own (see `forecasting.register_learner`, whose
@@ -282,8 +283,9 @@ class SearchSettings:
                 raise ConfigError(f"{name} must be 'auto' or a whole number >= 1, got {value!r}.")
         for name in ("workers", "threads", "ensemble_rounds"):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ConfigError(f"{name} must be a whole number >= 1, got {value!r}.")
+            least = 0 if name == "workers" else 1
+            if value is not None and (not isinstance(value, int) or value < least):
+                raise ConfigError(f"{name} must be a whole number >= {least}, got {value!r}.")
         if self.verbosity not in {"debug", "info", "warning", "error"}:
             raise ConfigError(f"verbosity must be debug, info, warning or error, got {self.verbosity!r}.")
 

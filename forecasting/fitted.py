@@ -265,6 +265,10 @@ class Fitted:
             raise ConfigError(f"no model has a value of {metric!r}.")
         return str(board["model"].iloc[0])
 
+    def weights(self, model: str | None = None) -> dict[str, float]:
+        """Members of a model (None = the best) and their weights; weights by series are their means."""
+        return dict(self._fitted()[0].entry(model).weights)
+
     def guardrails(self) -> pd.DataFrame:
         """What was checked and changed in the data, alerts first.
 

@@ -103,7 +103,7 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     if features.use_stl:
         notes.append(_stl_note(earliest, season))
     _check_log(panel, features)
-    memory_mb, note = _memory(panel, horizon, features, search.workers or os.cpu_count() or 1)
+    memory_mb, note = _memory(panel, horizon, features, max(_workers(search), 1))
     notes.append(note)
     own = _task_settings(
         settings, horizon=horizon, season=season, seed=seed, memory_mb=memory_mb, stationary=stationary
@@ -120,6 +120,11 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     if task.settings.own_metric:
         _try_own(chosen_metric(settings), task)
     return Plan(task, tuple(notes))
+
+
+def _workers(search: SearchSettings) -> int:
+    """Processes of a search, 0 = none but this one."""
+    return (os.cpu_count() or 1) if search.workers is None else search.workers
 
 
 def _check_history(panel: Panel) -> None:
@@ -375,7 +380,7 @@ class Fitting:
             trial_limit=limits.trial_time_limit,
         )
         self._skipped = portfolio.skipped
-        workers = s.workers or os.cpu_count() or 1
+        workers = _workers(s)
         return Search(
             self.run,
             task=(OPEN, {"directory": str(self.directory)}),
@@ -411,7 +416,7 @@ class Fitting:
         top = usable(records, self._metric(task))[:8]
         fits = sorted((r.info["fit_s"] for r in top), reverse=True)
         # the longest fit bounds the wall time from below, the sum over workers too
-        refit = max([sum(fits) / workers, *fits[:1]]) if fits else 0.0
+        refit = max([sum(fits) / max(workers, 1), *fits[:1]]) if fits else 0.0
         floor = _RESERVE_LEAST + _RESERVE_SHARE * time_limit
         return min(floor + _SLOWER * refit, _RESERVE_MOST * time_limit)
 

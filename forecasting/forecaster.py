@@ -85,8 +85,8 @@ class Forecaster(Fitted):
         settings: Settings | None = None,
     ) -> None:
         self._auto_horizon = isinstance(horizon, str) and horizon == "auto"
-        merged = _merge(settings or Settings(), freq, columns, (known, past, static), quantiles, time_limit)
-        steps = 0 if self._auto_horizon else _steps(horizon)
+        merged = merged_settings(settings or Settings(), freq, columns, (known, past, static), quantiles, time_limit)
+        steps = 0 if self._auto_horizon else steps_of(horizon)
         super().__init__(steps, int(seed), _with_own_learners(merged))
         unwanted(self.settings.search)
         if self.settings.features.country:
@@ -420,13 +420,19 @@ class Forecaster(Fitted):
         return [base + (count - 1 - k) * self.horizon for k in range(count)]
 
 
-def _steps(horizon: object) -> int:
+def steps_of(horizon: object) -> int:
+    """Return a horizon as a whole number of steps.
+
+    Raises
+    ------
+    ConfigError : it is none.
+    """
     if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:
         raise ConfigError(f"horizon must be a whole number of steps, at least 1, or 'auto', got {horizon!r}.")
     return int(horizon)
 
 
-def _merge(
+def merged_settings(
     settings: Settings,
     freq: str | None,
     columns: Columns | None,
@@ -434,6 +440,7 @@ def _merge(
     quantiles: Sequence[float],
     time_limit: float | None,
 ) -> Settings:
+    """Return the settings with the arguments given beside them, which win."""
     data, search = settings.data, settings.search
     if freq is not None:
         data = replace(data, freq=freq)

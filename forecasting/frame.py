@@ -339,14 +339,18 @@ def _other_columns(data: pd.DataFrame, names: Names, used: Sequence[str]) -> dic
 # -- later frames -----------------------------------------------------------------------------------------------------
 
 
-def prepare_history(frame: Any, schema: Schema, grid: TimeGrid) -> Panel:
+def prepare_history(frame: Any, schema: Schema, grid: TimeGrid, like: DataSettings | None = None) -> Panel:
     """Read later (or other) rows onto the grid of a fitted model.
+
+    Parameters
+    ----------
+    like : how gaps are filled, where other than by the last value.
 
     Raises
     ------
     DataError : columns are missing, stamps repeat or lie off the grid.
     """
-    return _later(to_pandas(frame), schema, grid, need_target=True)
+    return _later(to_pandas(frame), schema, grid, need_target=True, like=like)
 
 
 def known_rows(frame: Any, schema: Schema, grid: TimeGrid) -> Panel | None:
@@ -407,7 +411,9 @@ def _times_like(data: pd.DataFrame, schema: Schema, grid: TimeGrid) -> Times:
     return times
 
 
-def _later(data: pd.DataFrame, schema: Schema, grid: TimeGrid, *, need_target: bool) -> Panel:
+def _later(
+    data: pd.DataFrame, schema: Schema, grid: TimeGrid, *, need_target: bool, like: DataSettings | None = None
+) -> Panel:
     from automl.guardrails import Report
     from forecasting.config import DataSettings
 
@@ -425,8 +431,11 @@ def _later(data: pd.DataFrame, schema: Schema, grid: TimeGrid, *, need_target: b
     times = _times_like(data, schema, grid)
     known = schema if schema.weight in data.columns else replace(schema, weight=None)
     table = _table(data, known, times, need_target=need_target)
-    settings = DataSettings(
-        freq=grid.freq if not grid.is_integer else None, aggregate=schema.aggregate, short_series=None
+    settings = replace(
+        like or DataSettings(),
+        freq=grid.freq if not grid.is_integer else None,
+        aggregate=schema.aggregate,
+        short_series=None,
     )
     regular = make_regular(table, settings, 1, Report(), grid=grid, again=True)
     return regular.panel(schema if need_target else replace(schema, past=(), static=()))

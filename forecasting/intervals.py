@@ -9,7 +9,8 @@ than they are (`independent`), and the finite-sample margin of the conformal ran
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -39,11 +40,14 @@ class Conformal:
     ----------
     levels : quantile levels. table : shape [h, len(levels)], quantiles of scaled residuals by step ahead.
     share : series key -> how large its errors are against the others', on top of its scale.
+    typical : mean absolute scaled residual. usual : scale of a series that shows none; NaN = that of the others.
     """
 
     levels: tuple[float, ...]
     table: np.ndarray
     share: dict[Key, float]
+    typical: float = math.nan
+    usual: float = math.nan
 
     @classmethod
     def fit(
@@ -69,11 +73,7 @@ class Conformal:
             return cls(levels, np.zeros((horizon, len(levels))), {})
         size = np.abs(np.where(good, e, 0.0))
         typical = size.sum() / good.sum()
-        count, total = good.sum(axis=(0, 2)), size.sum(axis=(0, 2))
-        share = np.ones(len(ids))
-        if typical > 0:
-            prior = _SHRINK_WINDOWS * horizon
-            share = (total + prior * typical) / ((count + prior) * typical)
+        share = _shares(e, float(typical))
         e = e / share[None, :, None]
         part = independent(e)
         by_step = e.transpose(2, 0, 1).reshape(horizon, -1)
@@ -84,7 +84,18 @@ class Conformal:
         else:
             growth = _growth(by_step)[:, None]
             table = growth * _quantiles((by_step / growth).ravel(), weights.ravel(), levels, part)[None, :]
-        return cls(levels, table, {key: float(s) for key, s in zip(ids, share, strict=True)})
+        return cls(levels, table, {key: float(s) for key, s in zip(ids, share, strict=True)}, float(typical))
+
+    def for_series(self, residual: np.ndarray, scale: np.ndarray, ids: tuple[Key, ...], usual: float) -> Self:
+        """Return the same table with the shares of other series, each by its own residuals alone.
+
+        Parameters
+        ----------
+        residual, scale, ids : as for `fit`. usual : scale of a series that shows none.
+        """
+        e = residual / np.where(np.isfinite(scale) & (scale > 0), scale, np.nan)[:, :, None]
+        share = _shares(e, self.typical)
+        return replace(self, share={key: float(s) for key, s in zip(ids, share, strict=True)}, usual=usual)
 
     def channels(self, point: np.ndarray, scale: np.ndarray, ids: tuple[Key, ...]) -> np.ndarray:
         """Point forecasts with quantiles around them.
@@ -103,7 +114,8 @@ class Conformal:
         steps = np.minimum(np.arange(horizon), known - 1)
         stretch = np.sqrt(np.maximum(np.arange(1, horizon + 1), known) / known)
         finite = scale[np.isfinite(scale)]
-        scale = np.where(np.isfinite(scale), scale, np.median(finite) if len(finite) else 0.0)
+        usual = self.usual if math.isfinite(self.usual) else np.median(finite) if len(finite) else 0.0
+        scale = np.where(np.isfinite(scale), scale, usual)
         width = scale * np.array([self.share.get(key, 1.0) for key in ids])
         offsets = (self.table[steps] * stretch[:, None])[None] * width[:, None, None]
         quantiles = np.sort(point[:, :, None] + offsets, axis=2)
@@ -112,13 +124,27 @@ class Conformal:
     def state(self) -> State:
         """As (JSON, arrays)."""
         share = [[list(key), value] for key, value in self.share.items()]
-        return {"levels": list(self.levels), "share": share}, {"table": self.table}
+        own = {"levels": list(self.levels), "share": share, "typical": self.typical, "usual": self.usual}
+        return own, {"table": self.table}
 
     @classmethod
     def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:
         """Read what `state` gave."""
         share = {tuple(key): float(value) for key, value in settings["share"]}
-        return cls(tuple(settings["levels"]), np.asarray(blobs["table"], dtype=float), share)
+        table = np.asarray(blobs["table"], dtype=float)
+        # models of earlier versions say neither
+        typical, usual = (float(settings.get(name, math.nan)) for name in ("typical", "usual"))
+        return cls(tuple(settings["levels"]), table, share, typical, usual)
+
+
+def _shares(e: np.ndarray, typical: float) -> np.ndarray:
+    """How large the scaled residuals [w, n, h] of each series are against `typical`, 1 where little is known. [n]."""
+    if not typical > 0:
+        return np.ones(e.shape[1])
+    good = np.isfinite(e)
+    count, total = good.sum(axis=(0, 2)), np.abs(np.where(good, e, 0.0)).sum(axis=(0, 2))
+    prior = _SHRINK_WINDOWS * e.shape[2]
+    return np.asarray((total + prior * typical) / ((count + prior) * typical))
 
 
 def _growth(by_step: np.ndarray) -> np.ndarray:

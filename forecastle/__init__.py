@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from forecasting.forecaster import Forecaster
     from forecasting.hierarchical import HierarchicalForecaster
     from forecasting.learners.own import register_learner, unregister_learner
+    from forecasting.many.models import ManyModels
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ __all__ = [
     "FeatureSettings",
     "Forecaster",
     "HierarchicalForecaster",
+    "ManyModels",
     "MissingPackageError",
     "ModelFileError",
     "Run",
@@ -50,6 +52,7 @@ _HOMES = {
     "automl.runs": ("Run",),
     "forecasting.forecaster": ("Forecaster",),
     "forecasting.hierarchical": ("HierarchicalForecaster",),
+    "forecasting.many.models": ("ManyModels",),
     "forecasting.config": (
         "Columns", "Covariates", "DataSettings", "FeatureSettings", "SearchSettings", "Settings",
     ),

@@ -122,7 +122,7 @@ class FeaturePlan:
             series_codes=panel.ids if settings.series_code and 1 < panel.n_series <= _MAX_SERIES_CODES else (),
             fills=_fills(panel.known, "median"),
             past_fills=_fills(panel.past, "ffill"),
-            id_groups=_id_groups(panel),
+            id_groups=_id_groups(panel) if settings.across_series else (),
             further=_further_seasons(panel, settings, season),
             holiday_labels=_holiday_labels(panel, settings, context.country),
         )
@@ -186,7 +186,8 @@ class FeaturePlan:
             if panel.known.categories(name) is not None:
                 out.append((f"{name}_code", name))
             else:
-                out += [(f"{name}{suffix}", name) for suffix in ("", "_relative", "_deviation", "_change")]
+                deviation = ("_deviation",) if self.settings.across_series else ()
+                out += [(f"{name}{suffix}", name) for suffix in ("", "_relative", *deviation, "_change")]
                 out += [(f"{name}_against_id{j + 1}", name) for j in self.id_groups]
                 out += [(f"{name}_lag{k}", name) for k in self._lags_of(name)]
                 out += [(f"{name}_WASNULL", name)] if name in panel.known.flagged else []
@@ -411,7 +412,8 @@ class FeaturePlan:
             positive = usual.min() > 0 and np.nanmin(x) > 0
             relative = np.log(x / usual[series]) if positive else x - usual[series]
             change = np.where(np.arange(len(x)) > begin, x - np.concatenate([x[:1], x[:-1]]), 0.0)
-            columns += [x, relative, relative - _mean_by_step(relative, steps), change]
+            deviation = [relative - _mean_by_step(relative, steps)] if self.settings.across_series else []
+            columns += [x, relative, *deviation, change]
             for j in self.id_groups:
                 group = _codes([key[j] for key in panel.ids])[series]
                 columns.append(relative - _mean_by_step(relative, steps + (steps.max() + 1) * group))

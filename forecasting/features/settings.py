@@ -37,6 +37,8 @@ class PlanSettings:
         or "auto" (log where swings grow with the level).
     base : what is subtracted before learning: "none", "last", "level" (mean of the last season, or of as many steps
         as are forecast where there is none) or "seasonal" (the latest known value of the same season).
+    across_series : whether known covariates are also compared with what other series have at the same step. Without it
+        a row depends on its own series alone, whichever others are asked for with it.
     series_code : whether the series itself is a (categorical) feature, for at most 500 series.
     max_rows : cap on training rows; horizons and old rows are thinned evenly beyond it.
     memory_mb : the matrix takes at most so many MB while it is built (rows are thinned further); 0 = no limit.
@@ -52,6 +54,7 @@ class PlanSettings:
     further_seasons: bool = True
     transform: str = "auto"
     base: str = "level"
+    across_series: bool = True
     series_code: bool = True
     max_rows: int = MAX_ROWS
     memory_mb: float = 0.0

@@ -45,6 +45,7 @@ class Pooled(ABC):
     further_seasons: bool = True
     transform: str = "auto"
     base: str = "level"
+    across_series: bool = True
     series_code: bool = True
     max_rows: int = 200_000
     memory_mb: float = 0.0

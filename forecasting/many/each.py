@@ -1,0 +1,186 @@
+"""A search of its own for every group of a piece; the piece's models lie in one zip file. Runs in workers."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+import zipfile
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from automl.errors import DataError
+from automl.files import publish, sync_file
+from automl.worker import describe
+from forecasting.forecaster import Forecaster
+from forecasting.learners.base import check_quantiles
+from forecasting.many.answers import Question
+from forecasting.many.layout import Folder
+from forecasting.many.piece import DONE, FAILED, FALLBACK, write_parquet, write_status
+from forecasting.many.pieces import read_groups, read_piece, row_places
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from forecasting.many.layout import Spec
+    from forecasting.many.pieces import Known
+
+_LAST_SEASON = ("SeasonalNaive",)
+
+
+def search_piece(root: str, number: int) -> dict[str, int]:
+    """Search models for each group of a piece, write all of them as one file and last the status; counts by status."""
+    folder = Folder(Path(root))
+    spec = folder.spec()
+    _, known = read_groups(folder.pieces)
+    frame = read_piece(folder.pieces, number)
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="forecastle-") as scratch:
+        if frame is not None:
+            places = row_places(frame, spec.by)
+            for place in (int(p) for p in np.unique(places)):
+                part = frame[places == place].reset_index(drop=True)
+                rows.append(_search(spec, known[place], place, part, Path(scratch)))
+        _pack(Path(scratch), _zip(folder, number))
+    return write_status(folder, number, pd.DataFrame(rows, columns=_columns(spec)))
+
+
+def _columns(spec: Spec) -> list[str]:
+    return [*spec.by, "status", "learner", "weights", "series", "rows", "mase", "seconds", "error", "place"]
+
+
+def _zip(folder: Folder, number: int) -> Path:
+    return folder.model(number).with_suffix(".zip")
+
+
+def _search(spec: Spec, group: Known, place: int, frame: pd.DataFrame, scratch: Path) -> dict[str, Any]:
+    """Fit one group into a folder of its own; what became of it."""
+    begun = time.perf_counter()
+    row: dict[str, Any] = {
+        **dict(zip(spec.by, group.key, strict=True)),
+        "status": DONE,
+        "learner": "",
+        "weights": [],
+        "series": len(frame[list(spec.ids)].drop_duplicates()),
+        "rows": group.rows,
+        "mase": float("nan"),
+        "error": "",
+        "place": f"{place:016x}",
+    }
+    try:
+        if complaint := group.complaint(spec.target):
+            raise DataError(complaint)  # noqa: TRY301 - told like any other failure
+        fitted = _forecaster(spec).fit(frame)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with a group, the others go on
+        row["error"] = describe(error)
+        try:
+            fitted = _forecaster(spec, last_season=True).fit(frame)
+            row["status"] = FALLBACK
+            row["error"] += f"; forecast by {_LAST_SEASON[0]}"
+        except Exception:  # noqa: BLE001 - the first reason is the one that counts
+            row["status"] = FAILED
+            return {**row, "seconds": time.perf_counter() - begun}
+    fitted.save(scratch / f"{place:016x}")
+    board = fitted.leaderboard("mase").set_index("model")["score"]
+    weights = fitted.weights()
+    row["learner"] = max(weights, key=lambda name: weights[name])
+    row["weights"] = [f"{name} {weight:.2f}" for name, weight in weights.items()]
+    row["mase"] = float(board[fitted.best()])
+    return {**row, "seconds": time.perf_counter() - begun}
+
+
+def _forecaster(spec: Spec, *, last_season: bool = False) -> Forecaster:
+    """Forecaster of one group, in this process alone; with the last season only, whatever the length."""
+    settings = spec.settings
+    search = replace(settings.search, workers=0)
+    if last_season:
+        search = replace(search, allowed=_LAST_SEASON, limits=replace(search.limits, max_trials=1), n_windows=1)
+        settings = replace(settings, data=replace(settings.data, short_series="pad"))
+    return Forecaster(spec.horizon, seed=spec.seed, settings=replace(settings, search=search))
+
+
+def _pack(scratch: Path, path: Path) -> None:
+    """All models of a piece as one file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.tmp")
+    with zipfile.ZipFile(partial, "w") as archive:
+        for file in sorted(f for f in scratch.rglob("*") if f.is_file()):
+            archive.write(file, file.relative_to(scratch).as_posix())
+    sync_file(partial)
+    publish(partial, path)
+
+
+@contextmanager
+def _unpacked(path: Path, place: int) -> Iterator[Path | None]:
+    """One group's model as a folder, None where it has none."""
+    prefix = f"{place:016x}/"
+    scratch = tempfile.mkdtemp(prefix="forecastle-")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [n for n in archive.namelist() if n.startswith(prefix)]
+            archive.extractall(scratch, names)
+        yield Path(scratch) / prefix if names else None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def answer_searched(root: str, number: int, asked: dict[str, Any]) -> int:
+    """Answer for the groups of one piece and write the file; returns the number of rows."""
+    question = Question.from_json(asked)
+    folder = Folder(Path(root))
+    spec = folder.spec()
+    if not _zip(folder, number).is_file():
+        return 0
+    table = pd.read_parquet(folder.status(number), columns=["place", "status"])
+    places = [int(p, 16) for p, s in zip(table["place"], table["status"], strict=True) if s != FAILED]
+    if question.groups is not None:
+        places = [p for p in places if p in set(question.groups)]
+    later = {
+        name: None if path is None else read_piece(Path(path), number)
+        for name, path in (("future", question.future), ("history", question.history))
+    }
+    of_row = {name: row_places(f, spec.by) for name, f in later.items() if f is not None}
+    frames = []
+    for place in places:
+        own = {
+            name: None if f is None else f[of_row[name] == place].reset_index(drop=True) for name, f in later.items()
+        }
+        with _unpacked(_zip(folder, number), place) as model:
+            if model is not None:
+                frames.append(_answer(question, spec, Forecaster.load(model), own))
+    frames = [f for f in frames if f is not None and len(f)]
+    if not frames:
+        return 0
+    whole = pd.concat(frames, ignore_index=True)
+    write_parquet(whole, question.file(number))
+    return len(whole)
+
+
+def _answer(
+    question: Question, spec: Spec, model: Forecaster, later: dict[str, pd.DataFrame | None]
+) -> pd.DataFrame | None:
+    levels: Sequence[float] = check_quantiles(question.quantiles or spec.settings.quantiles)
+    if question.kind == "backtest":
+        return model.backtest(quantiles=levels)
+    if question.kind == "rolling":
+        history = later["history"]
+        if history is None or history.empty:
+            return None
+        return model.rolling_forecast(history, step=question.step, quantiles=levels, model=question.model)
+    given = {name: frame for name, frame in later.items() if frame is not None and len(frame)}
+    if question.future is not None and "future" not in given:
+        return None
+    return model.predict(
+        given.get("future"),
+        history=given.get("history"),
+        horizon=question.horizon,
+        until=question.until,
+        quantiles=question.quantiles,
+        level=question.level,
+        model=question.model,
+    )

@@ -1,0 +1,154 @@
+"""Where the rows of many groups come from: a frame, a file or a folder of files, read batch by batch."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from automl.errors import DataError
+from forecasting import frame as door
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_BATCH = 131_072
+_BYTES_A_ROW = 40
+"""Of a CSV file, about; only the number of pieces depends on it."""
+
+_SUFFIXES = (".parquet", ".pq", ".csv", ".csv.gz")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Rows in a frame (pandas, polars, pyarrow), a CSV or Parquet file, or a folder of either (hive partitions too).
+
+    Parameters
+    ----------
+    data : the frame or path. text : columns of CSV files kept as they are written, such as ids with leading zeros.
+    """
+
+    data: Any
+    text: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path | None:
+        """Where it lies on disk, None for a frame."""
+        return Path(self.data) if isinstance(self.data, str | Path) else None
+
+    def names(self) -> list[str]:
+        """Names of its columns.
+
+        Raises
+        ------
+        DataError : there is no such file, or none that is CSV or Parquet.
+        """
+        if self.path is None:
+            return [str(c) for c in door.to_pandas(self.data).columns]
+        kind = self._kind()
+        with _readable(self.path):
+            if kind == "csv":
+                return [str(c) for c in pd.read_csv(self._files()[0], nrows=0, encoding="utf-8-sig").columns]
+            return list(self._dataset().schema.names)
+
+    def rows(self) -> int:
+        """Number of rows; of CSV files a guess from their size."""
+        if self.path is None:
+            return len(self.data)
+        if self._kind() == "csv":
+            return max(1, sum(f.stat().st_size for f in self._files()) // _BYTES_A_ROW)
+        with _readable(self.path):
+            return int(self._dataset().count_rows())
+
+    def print(self) -> list[Any]:
+        """What tells it from other sources: files with size and time of change, or the size and content of a frame."""
+        if self.path is None:
+            frame = door.to_pandas(self.data)
+            content = int(pd.util.hash_pandas_object(frame, index=False).sum()) if len(frame) else 0
+            return [len(frame), [str(c) for c in frame.columns], content]
+        return [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in self._files()]
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """Rows in turn, only these columns.
+
+        Raises
+        ------
+        DataError : a column is missing, or a file cannot be read.
+        """
+        have = self.names()
+        for name in columns:
+            if name not in have:
+                raise DataError(f"the data has no column {name!r}. Columns found: {', '.join(have)}.")
+        if self.path is None:
+            frame = door.to_pandas(self.data)[list(columns)]
+            for first in range(0, len(frame), _BATCH):
+                yield _plain(frame.iloc[first : first + _BATCH])
+            return
+        with _readable(self.path):
+            if self._kind() == "csv":
+                yield from self._csv(columns)
+            else:
+                for batch in self._dataset().to_batches(columns=list(columns), batch_size=_BATCH):
+                    if batch.num_rows:
+                        yield _plain(batch.to_pandas())
+
+    def _csv(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        text = {name: str for name in self.text if name in columns}
+        for file in self._files():
+            chunks = pd.read_csv(file, usecols=list(columns), dtype=text, chunksize=_BATCH, encoding="utf-8-sig")
+            for chunk in chunks:
+                # whole numbers of one chunk are fractions in the next
+                whole = [c for c in chunk.select_dtypes("integer") if c not in self.text]
+                yield chunk.astype(dict.fromkeys(whole, float))[list(columns)]
+
+    def _files(self) -> list[Path]:
+        path = self.path
+        if path is None or not path.exists():
+            raise DataError(f"there is no file or folder {str(path)!r}.")
+        if path.is_file():
+            return [path]
+        found = sorted(f for f in path.rglob("*") if f.name.lower().endswith(_SUFFIXES) and not _hidden(f, path))
+        if not found:
+            raise DataError(f"{path} holds no file that ends in {', '.join(_SUFFIXES)}.")
+        return found
+
+    def _kind(self) -> str:
+        kinds = {"csv" if ".csv" in f.name.lower() else "parquet" for f in self._files()}
+        if len(kinds) > 1:
+            raise DataError(f"{self.path} holds CSV and Parquet files. Fix: a folder with one of both.")
+        if not self._files()[0].name.lower().endswith(_SUFFIXES):
+            raise DataError(f"{self.path} is neither CSV nor Parquet. Fix: a name that ends in {', '.join(_SUFFIXES)}.")
+        return kinds.pop()
+
+    def _dataset(self) -> Any:
+        import pyarrow.dataset
+
+        path = self.path
+        if path is not None and path.is_dir():
+            files = [str(f) for f in self._files()]
+            return pyarrow.dataset.dataset(files, format="parquet", partitioning="hive", partition_base_dir=str(path))
+        return pyarrow.dataset.dataset(str(path), format="parquet")
+
+
+def _hidden(file: Path, folder: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Categories as what they stand for: batches need not have the same."""
+    return frame.astype({c: frame[c].cat.categories.dtype for c in frame.select_dtypes("category")})
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what readers raise on broken files into an error that names them."""
+    from pandas.errors import EmptyDataError, ParserError
+    from pyarrow import ArrowException
+
+    try:
+        yield
+    except (ParserError, EmptyDataError, UnicodeDecodeError, ArrowException) as error:
+        raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
