@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shutil
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from automl.errors import AutoMLError, ConfigError, RunError
+from forecastle.cli_many import many
+from forecastle.talk import check_writable, numbers, print_table, reason, say, show, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 control = typer.Typer(help="Steer a run from another terminal, or take up one that was stopped.", no_args_is_help=True)
 app.add_typer(control, name="run")
+app.add_typer(many, name="many")
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as given to fit --out.")]
 OutFile = Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write (.csv or .parquet).")]
@@ -50,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except (AutoMLError, OSError) as error:
-        _say(f"forecastle: {_reason(error)}", style="bold red")
+        say(f"forecastle: {reason(error)}", style="bold red")
         return BAD_INPUT
     return 0
 
@@ -75,6 +77,9 @@ def fit(
     from forecastle.tables import column_names, read_table
 
     spec = Job() if job is None else load_job(job)
+    if spec.many is not None or spec.compute != "local":
+        asked = "many models" if spec.many else f"compute: {spec.compute}"
+        raise ConfigError(f"{job} asks for {asked}, which `fit` does not do. Fix: forecastle many fit --job {job}")
     if horizon is not None:
         spec = replace(spec, forecasting=replace(spec.forecasting, forecast_horizon=horizon))
     source = spec.data.training_data if data is None else data
@@ -83,7 +88,7 @@ def fit(
     names = column_names(source)
     ids, settings = spec.roles(names).id, spec.settings(names)
     forecaster = Forecaster(spec.forecasting.forecast_horizon, seed=spec.forecasting.seed, settings=settings)
-    _check_writable(out)
+    check_writable(out)
     frame = read_table(source, text=ids)
     held_out = {name: read_table(path, text=ids) for name, path in spec.held_out().items()}
     forecaster.fit(frame, validation=held_out.get("validation_data"), path=out)
@@ -92,7 +97,7 @@ def fit(
     _finish(forecaster, out, frame)
     if spec.training.enable_model_explainability:
         importances = forecaster.explain()
-        _write(importances, out / "explanation.csv", "importance of the inputs")
+        write(importances, out / "explanation.csv", "importance of the inputs")
         _draw(importances, out / "explanation.html")
     if "test_data" in held_out:
         _evaluate(forecaster, out, held_out["test_data"], out / "test")
@@ -125,10 +130,10 @@ def predict(
         horizon=horizon,
         until=int(until) if until is not None and until.isdigit() and len(until) < _DIGITS_OF_A_DATE else until,
         quantiles=_asked_quantiles(forecaster, quantiles, level),
-        level=_numbers("--level", level),
+        level=numbers("--level", level),
         model=model,
     )
-    _write(frame, out, "forecast")
+    write(frame, out, "forecast")
 
 
 @app.command()
@@ -144,9 +149,9 @@ def evaluate(
 ) -> None:
     """Score on rows that came after training."""
     forecaster = _load(run)
-    _check_writable(out)
+    check_writable(out)
     frame = _table(test, run)
-    _evaluate(forecaster, run, frame, out, model=model, quantiles=_numbers("--quantiles", quantiles))
+    _evaluate(forecaster, run, frame, out, model=model, quantiles=numbers("--quantiles", quantiles))
 
 
 @app.command()
@@ -180,23 +185,23 @@ def backtest(
             raise ConfigError(f"--mode {mode} writes several files. Fix: give --out a folder, not {str(out)!r}.")
         forecaster = _load(run, out)
         levels = _asked_quantiles(forecaster, quantiles, None)
-        _write(forecaster.backtest(windows=windows, step=step, quantiles=levels, model=model), out, "backtest")
+        write(forecaster.backtest(windows=windows, step=step, quantiles=levels, model=model), out, "backtest")
         return
     forecaster = _load(run)
-    _check_writable(out)
+    check_writable(out)
     report = forecaster.backtest_report(
         windows=windows,
         step=step,
         mode=mode,
         path=out,
-        quantiles=_numbers("--quantiles", quantiles),
+        quantiles=numbers("--quantiles", quantiles),
         model=model,
         time_limit=time_limit,
     )
-    _print_table(report.models.drop(columns="run"), "Iterations", stderr=True)
+    print_table(report.models.drop(columns="run"), "Iterations", stderr=True)
     overall = report.scores[report.scores["time_series_id"] == "all_sets"].set_index("metric_name")["metric"]
     shown = ", ".join(f"{name} {overall[name]:.4g}" for name in ("mase", "wape", "wql"))
-    _say(f"backtest: {out} (forecast.csv, scores.csv, models.csv, plots_fcst_vs_actual.pdf; {shown})")
+    say(f"backtest: {out} (forecast.csv, scores.csv, models.csv, plots_fcst_vs_actual.pdf; {shown})")
 
 
 @app.command()
@@ -225,11 +230,11 @@ def explain(
             raise ConfigError("--chart draws importances, not single forecasts. Fix: leave --local or --chart.")
         if chart.suffix.lower() not in {".html", ".png", ".pdf", ".svg"}:
             raise ConfigError(f"--chart is written as .html, .png, .pdf or .svg, got {chart.name!r}.")
-        _check_writable(chart.parent)
+        check_writable(chart.parent)
     found = forecaster.explain(
         model, raw=raw, method=method, by_horizon=by_horizon, local=local, future=_table(future, run)
     )
-    _write(found, out, "contributions to each forecast" if local else "importance of the inputs")
+    write(found, out, "contributions to each forecast" if local else "importance of the inputs")
     if chart is not None:
         _draw(found, chart)
 
@@ -240,7 +245,7 @@ def leaderboard(
     metric: Annotated[str | None, typer.Option("--metric", help="Rank by another metric, such as wape.")] = None,
 ) -> None:
     """Print all models, best first: a table for a person, CSV into a pipe. Works while the run searches, too."""
-    _show(_board(run, metric), "leaderboard")
+    show(_board(run, metric), "leaderboard")
 
 
 @app.command()
@@ -248,7 +253,7 @@ def guardrails(run: RunFolder) -> None:
     """Print what was checked and changed in the data, alerts first: a table for a person, CSV into a pipe."""
     from forecasting.forecaster import Forecaster
 
-    _show(Forecaster.load(run).guardrails().drop(columns="details"), "guardrails")
+    show(Forecaster.load(run).guardrails().drop(columns="details"), "guardrails")
 
 
 @app.command()
@@ -269,7 +274,7 @@ def summary(run: RunFolder) -> None:
 
     from automl.runs import Run
 
-    _show(pd.DataFrame(Run.open(run).summary()), "summary")
+    show(pd.DataFrame(Run.open(run).summary()), "summary")
 
 
 @app.command()
@@ -278,7 +283,7 @@ def warm() -> None:
     from forecasting.warm import warm as compile_all
 
     seconds = compile_all()
-    _say(f"{len(seconds)} learners are ready after {sum(seconds.values()):.1f} s.")
+    say(f"{len(seconds)} learners are ready after {sum(seconds.values()):.1f} s.")
 
 
 @app.command()
@@ -291,14 +296,14 @@ def demo(
     from forecasting.forecaster import Forecaster
     from forecastle.tables import write_table
 
-    _check_writable(out)
+    check_writable(out)
     run = out / "run"
     if (run / "run.json").is_file():
         shutil.rmtree(run)
     frame = shipped_monthly()
     data = write_table(frame, out / "data.csv")
-    _say(f"Data: {data} ({frame['unique_id'].nunique()} monthly series, {len(frame)} rows).")
-    _say(f"Forecasting 12 months, at most {time_limit:g} s ...")
+    say(f"Data: {data} ({frame['unique_id'].nunique()} monthly series, {len(frame)} rows).")
+    say(f"Forecasting 12 months, at most {time_limit:g} s ...")
     forecaster = Forecaster(horizon=12, freq="MS", time_limit=time_limit).fit(frame, path=run)
     _finish(forecaster, run, frame)
     _end(forecaster, run)
@@ -361,7 +366,7 @@ def _send(run: Path, command: Verb, number: int | None = None) -> None:
             f"`forecastle run continue {run} --more-trials N` to search on."
         )
     opened.send(command, number)
-    _say(f"{command} sent to {run}.")
+    say(f"{command} sent to {run}.")
 
 
 def _take_up(run: Path, **more: Any) -> None:
@@ -382,20 +387,8 @@ def _load(run: Path, *files: Path) -> Forecaster:
 
     for file in files:
         table_kind(file)
-        _check_writable(file.parent)
+        check_writable(file.parent)
     return Forecaster.load(run)
-
-
-def _check_writable(folder: Path) -> None:
-    """Find out before the work is done that a folder cannot take its result."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ConfigError(
-            f"output folder {str(folder)!r} cannot be written: {error.strerror or error}. Fix: another --out."
-        ) from error
 
 
 def _table(path: Path | None, run: Path) -> DataFrame | None:
@@ -410,18 +403,10 @@ def _table(path: Path | None, run: Path) -> DataFrame | None:
     return read_table(path, text=[name for name, kind in kinds if kind in {"str", "object", "string", "category"}])
 
 
-def _numbers(option: str, text: str | None) -> tuple[float, ...]:
-    """Read "0.1,0.9"."""
-    try:
-        return tuple(float(part) for part in (text or "").split(",") if part.strip())
-    except ValueError as error:
-        raise ConfigError(f"{option} takes numbers joined by commas, got {text!r}.") from error
-
-
 def _asked_quantiles(forecaster: Forecaster, quantiles: str | None, level: str | None) -> tuple[float, ...]:
     """Levels of the quantile columns: those asked for here, else those of the job, else three usual ones."""
     if quantiles or level:
-        return _numbers("--quantiles", quantiles)
+        return numbers("--quantiles", quantiles)
     return tuple(forecaster.settings.quantiles) or _LEVELS
 
 
@@ -431,32 +416,32 @@ def _finish(forecaster: Forecaster, run: Path, frame: DataFrame | None) -> None:
 
     board = forecaster.leaderboard()
     skipped = board["status"] == "skipped"
-    _print_table(_short(board[~skipped]), f"Leaderboard ({board['metric'].iloc[0]})", stderr=True)
+    print_table(_short(board[~skipped]), f"Leaderboard ({board['metric'].iloc[0]})", stderr=True)
     if skipped.any():
-        _say(f"{skipped.sum()} learners were not tried; the leaderboard file says why.")
+        say(f"{skipped.sum()} learners were not tried; the leaderboard file says why.")
     checks = forecaster.guardrails()
     for row in checks[checks["status"] != "passed"].itertuples():
-        _say(f"{row.name}: {row.message}", style="yellow" if row.status == "alerted" else "")
-    _write(board, run / "leaderboard.csv", "leaderboard")
-    _write(checks.drop(columns="details"), run / "guardrails.csv", "guardrails")
-    _say(f"report: {run / 'report.md'}")
+        say(f"{row.name}: {row.message}", style="yellow" if row.status == "alerted" else "")
+    write(board, run / "leaderboard.csv", "leaderboard")
+    write(checks.drop(columns="details"), run / "guardrails.csv", "guardrails")
+    say(f"report: {run / 'report.md'}")
     plan = forecaster.make_future_frame()
     known = forecaster.settings.data.covariates.known
     if known:
-        _write(plan, run / "future.csv", f"times to forecast, to be filled with {', '.join(known)}")
-        _say(f"Then: forecastle predict {run} --future {run / 'future.csv'} --out forecast.csv")
+        write(plan, run / "future.csv", f"times to forecast, to be filled with {', '.join(known)}")
+        say(f"Then: forecastle predict {run} --future {run / 'future.csv'} --out forecast.csv")
         return
     forecast = forecaster.predict(quantiles=_asked_quantiles(forecaster, None, None))
-    _write(forecast, run / "forecast.csv", "forecast")
+    write(forecast, run / "forecast.csv", "forecast")
     if frame is not None:
-        _say(f"picture: {forecast_html(frame, forecast, run / 'forecast.html', **_roles(run))}")
+        say(f"picture: {forecast_html(frame, forecast, run / 'forecast.html', **_roles(run))}")
 
 
 def _draw(importances: DataFrame, path: Path) -> None:
     from forecasting.plots_explain import importance_html, importance_image
 
     drawn = importance_html if path.suffix.lower() == ".html" else importance_image
-    _say(f"picture: {drawn(importances, path)}")
+    say(f"picture: {drawn(importances, path)}")
 
 
 def _roles(run: Path) -> dict[str, Any]:
@@ -468,9 +453,9 @@ def _roles(run: Path) -> dict[str, Any]:
 
 
 def _end(forecaster: Forecaster, run: Path) -> None:
-    _say(f"model: {run} (best: {forecaster.best()}; the search ended: {forecaster.stopped_because})")
+    say(f"model: {run} (best: {forecaster.best()}; the search ended: {forecaster.stopped_because})")
     if forecaster.stopped_because == "interrupted":
-        _say("Interrupted: the model is the best so far. `forecastle run resume` goes on with the search.")
+        say("Interrupted: the model is the best so far. `forecastle run resume` goes on with the search.")
         raise typer.Exit(INTERRUPTED)
 
 
@@ -492,21 +477,21 @@ def _evaluate(
         forecast = forecaster.predict(
             test, quantiles=quantiles or _asked_quantiles(forecaster, None, None), model=model
         )
-        _write(forecast, out / "predictions.csv", f"predictions (no metrics, because there is no column {target!r})")
+        write(forecast, out / "predictions.csv", f"predictions (no metrics, because there is no column {target!r})")
         return
     result = forecaster.evaluate(test, quantiles=quantiles, model=model)
-    _write(result.predictions, out / "predictions.csv", "predictions")
-    _write(result.by_series, out / "metrics_by_series.csv", "metrics of each series")
+    write(result.predictions, out / "predictions.csv", "predictions")
+    write(result.by_series, out / "metrics_by_series.csv", "metrics of each series")
     path = out / "metrics.json"
     # JSON knows no NaN: a metric that is not defined on this data is null
     numbers = {n: None if math.isnan(v) else v for n, v in {**result.metrics, **result.counts}.items()}
     path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
     shown = ", ".join(f"{name} {result.metrics[name]:.4g}" for name in ("mase", "wape", "wql") if name in numbers)
-    _say(f"metrics: {path} ({shown})")
+    say(f"metrics: {path} ({shown})")
     drawn = forecast_html(result.predictions, result.predictions, out / "predictions.html", **_roles(run))
-    _say(f"picture: {drawn}")
+    say(f"picture: {drawn}")
     charts = result.charts().write(out)
-    _say(f"charts: {', '.join(str(path) for path in charts)}")
+    say(f"charts: {', '.join(str(path) for path in charts)}")
 
 
 def _board(run: Path, metric: str | None) -> DataFrame:
@@ -529,57 +514,3 @@ def _board(run: Path, metric: str | None) -> DataFrame:
 def _short(board: DataFrame) -> DataFrame:
     wanted = ["model", "score", "status", "windows", "fit_s", "predict_s", "peak_mb", "fallbacks", "reason"]
     return board[[c for c in wanted if c in board.columns]]
-
-
-# -- talking ---------------------------------------------------------------------------------------------------------
-
-
-def _reason(error: Exception) -> str:
-    """One paragraph."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _say(text: str, style: str = "") -> None:
-    from rich.console import Console
-
-    Console(stderr=True, soft_wrap=True).print(text, style=style or None, markup=False, highlight=False)
-
-
-def _write(frame: DataFrame, path: Path, what: str) -> None:
-    from forecastle.tables import write_table
-
-    _say(f"{what}: {write_table(frame, path)}")
-
-
-def _show(frame: DataFrame, title: str) -> None:
-    """Print asked data: a table where a person looks, CSV into a pipe or a file."""
-    if frame.empty:
-        _say("No trial has ended yet.")
-    elif sys.stdout.isatty():
-        _print_table(frame, title, stderr=False)
-    else:
-        sys.stdout.write(frame.to_csv(index=False))
-
-
-def _print_table(frame: DataFrame, title: str, *, stderr: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(stderr=stderr)
-    if not console.is_terminal:
-        console.width = 140
-    empty = [c for c in frame.columns if frame[c].isna().all() or (frame[c] == "").all()]
-    shown = frame.drop(columns=empty)
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in shown.columns:
-        number = shown[name].dtype.kind in "fi"
-        table.add_column(str(name), justify="right" if number else "left", no_wrap=number, overflow="fold")
-    for row in shown.itertuples(index=False):
-        table.add_row(*(_cell(value) for value in row))
-    console.print(table, markup=False, highlight=False)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.4g}"
-    return "" if value is None else str(value)

@@ -16,6 +16,15 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from automl.errors import ConfigError
+from forecastle.job_blocks import (
+    STRICT,
+    JobData,
+    JobFeaturization,
+    JobForecasting,
+    JobLimits,
+    JobMany,
+    JobTraining,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,112 +32,18 @@ if TYPE_CHECKING:
     from forecasting.config import Columns, Covariates, Settings
     from forecasting.frame import Names
 
-_STRICT = {"extra": "forbid"}
-Auto = Literal["auto"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobData:
-    """Block `data`: which columns and files. Paths are relative to the job file."""
-
-    __pydantic_config__: ClassVar[dict] = _STRICT
-
-    training_data: str | None = None
-    validation_data: str | None = None
-    test_data: str | None = None
-    target_column_name: str | None = None
-    weight_column_name: str | None = None
-    n_cross_validations: int | Auto = "auto"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobLimits:
-    """Block `limits`: when the search ends. Minutes may be fractions."""
-
-    __pydantic_config__: ClassVar[dict] = _STRICT
-
-    timeout_minutes: float | None = None
-    trial_timeout_minutes: float | None = None
-    max_trials: int | None = None
-    max_concurrent_trials: int | None = None
-    max_cores_per_trial: int = 1
-    enable_early_termination: bool = True
-    exit_score: float | None = None
-    memory_limit_mb: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobForecasting:
-    """Block `forecasting`: what the series are and what is known ahead. Lengths in time steps."""
-
-    __pydantic_config__: ClassVar[dict] = _STRICT
-
-    time_column_name: str | None = None
-    time_series_id_column_names: str | list[str] | None = None
-    forecast_horizon: int | Auto = 1
-    frequency: str | None = None
-    target_lags: int | list[int] | Literal["default", "auto"] | None = "default"
-    target_rolling_window_size: int | list[int] | Literal["default", "auto"] | None = "default"
-    target_rolling_window_statistics: str | list[str] = field(default_factory=lambda: ["mean", "min", "max", "std"])
-    feature_lags: int | list[int] | Auto | None = None
-    use_stl: Literal["season", "season_trend"] | None = None
-    seasonality: int | Auto | None = "auto"
-    use_further_seasons: bool = True
-    country_or_region_for_holidays: str | None = None
-    holiday_subdivision: str | None = None
-    holiday_window: int | list[int] = 3
-    target_transform: Literal["auto", "none", "log", "difference"] = "auto"
-    short_series_handling_config: Literal["auto", "pad", "drop"] | None = "auto"
-    target_aggregate_function: Literal["sum", "mean", "min", "max"] | None = None
-    cv_step_size: int | Auto | None = "auto"
-    features_unknown_at_forecast_time: str | list[str] | None = None
-    known_covariates: str | list[str] | None = None
-    past_covariates: str | list[str] | None = None
-    static_covariates: str | list[str] | None = None
-    quantiles: list[float] | None = None
-    non_negative_forecasts: bool | None = None
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobFeaturization:
-    """Block `featurization`: what the user knows about single columns."""
-
-    __pydantic_config__: ClassVar[dict] = _STRICT
-
-    mode: Literal["auto", "custom"] = "auto"
-    drop_columns: str | list[str] | None = None
-    column_name_and_types: dict[str, str] = field(default_factory=dict)
-    transformer_params: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    prediction_transform_type: Literal["Integer"] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobTraining:
-    """Block `training`: which learners and ensembles."""
-
-    __pydantic_config__: ClassVar[dict] = _STRICT
-
-    allowed_training_algorithms: str | list[str] | None = None
-    blocked_training_algorithms: str | list[str] | None = None
-    own_learners: dict[str, str] = field(default_factory=dict)
-    enable_dnn_training: bool = False
-    enable_vote_ensemble: bool = True
-    enable_stack_ensemble: bool = False
-    enable_model_explainability: bool = False
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A whole job file. `experiment_name` and `description` are for the reader; the file is kept beside the run."""
 
-    __pydantic_config__: ClassVar[dict] = _STRICT
+    __pydantic_config__: ClassVar[dict] = STRICT
 
     type: Literal["automl"] = "automl"
     task: Literal["forecasting"] = "forecasting"
     experiment_name: str | None = None
     description: str | None = None
-    compute: Literal["local"] = "local"
+    compute: str = "local"
     primary_metric: str | None = None
     log_verbosity: Literal["not_set", "debug", "info", "warning", "error", "critical"] = "info"
     data: JobData = field(default_factory=JobData)
@@ -136,6 +51,24 @@ class Job:
     forecasting: JobForecasting = field(default_factory=JobForecasting)
     featurization: JobFeaturization = field(default_factory=JobFeaturization)
     training: JobTraining = field(default_factory=JobTraining)
+    many: JobMany | None = None
+
+    def many_block(self) -> JobMany:
+        """Block `many`.
+
+        Raises
+        ------
+        ConfigError : a limit is set that many models do not have.
+        """
+        wanted = self.many or JobMany()
+        given = {"timeout_minutes": self.limits.timeout_minutes, "max_trials": self.limits.max_trials}
+        set_ = [name for name, value in given.items() if value is not None]
+        if wanted.search == "shared" and set_:
+            raise ConfigError(
+                f"limits.{set_[0]} is of each group's own search, and groups that share one try a fixed list of "
+                "models. Fix: many.search: each, or remove the key."
+            )
+        return wanted
 
     def covariates(self, columns: Sequence[str]) -> Covariates:
         """Say which of a frame's columns are known ahead, past only, or one value a series.
@@ -386,7 +319,7 @@ def parse_job(raw: Any) -> Job:
 
 _BLOCKS: dict[str, type] = {
     "data": JobData, "limits": JobLimits, "forecasting": JobForecasting, "featurization": JobFeaturization,
-    "training": JobTraining,
+    "training": JobTraining, "many": JobMany,
 }  # fmt: skip
 
 _ALIASES: dict[str, dict[str, str]] = {
@@ -425,6 +358,7 @@ _ALIASES: dict[str, dict[str, str]] = {
     },
 }
 
+_ENGINES = ("dask://", "ray://", "spark://")
 _LATER = "forecastle has no such part yet"
 _NOT_FORECASTING = "it belongs to other tasks than forecasting"
 _ABSENT: dict[str, dict[str, str]] = {
@@ -438,7 +372,7 @@ _ABSENT: dict[str, dict[str, str]] = {
     },
     "limits": {"max_nodes": _LATER},
     "forecasting": {
-        "group_column_names": _LATER,
+        "group_column_names": "many.partition_column_names tells groups apart, `forecastle many fit` fits them",
         "hierarchy_column_names": _LATER,
         "hierarchy_training_level": _LATER,
     },
@@ -491,8 +425,12 @@ def _normalise(raw: Mapping[Any, Any]) -> dict[str, Any]:
             everywhere = {k: f"{block}.{k}" for block in _BLOCKS for k in _ours(block)}
             raise ConfigError(_unknown(str(key), {**everywhere, **{k: k for k in (*top, *blocks)}}))
     job.pop("$schema", None)
+    where = str(job.get("compute", "local"))
+    if where not in {"local", "spark"} and not where.startswith(_ENGINES):
+        known = ", ".join([repr("local"), *(repr(f"{engine}host:port") for engine in _ENGINES), repr("spark")])
+        raise ConfigError(f"compute: expected {known}, got {_describe(job['compute'])}.")
     _refuse_absent(blocks)
-    return {**job, **{block: blocks[block] for block in _BLOCKS}}
+    return {**job, **{block: blocks[block] for block in _BLOCKS if block != "many" or blocks[block]}}
 
 
 def _ours(block: str) -> list[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor, Future
 
-LOG = logging.getLogger("forecasting")
+LOG = logging.getLogger("forecasting.many")
 
 PRELOAD = ("numpy", "pandas", "pyarrow", "scipy.special", "lightgbm", "forecasting.many.answers")
 _TRIES = 3
@@ -134,6 +134,6 @@ def run_pieces(
     if failed:
         first = min(failed)
         raise RunError(
-            f"{len(failed)} of {len(jobs)} pieces failed, first piece {first}: {failed[first]} The others are done. "
-            "Fix what the message says and run the same again: only these pieces are tried."
+            f"{len(failed)} of {len(jobs)} pieces failed, first piece {first}: {failed[first]} What the others gave is "
+            "kept. Fix what the message says and run the same again: only these pieces are tried."
         )

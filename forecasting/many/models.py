@@ -98,6 +98,9 @@ class ManyModels:
             )
         if not isinstance(piece_rows, int) or piece_rows < 1:
             raise ConfigError(f"piece_rows must be a whole number of rows, got {piece_rows!r}.")
+        limits = (settings or Settings()).search.limits
+        if search == "shared" and (limits.time_limit or limits.max_trials):
+            raise ConfigError("groups that share a search try a fixed list of models: limits are of search='each'.")
         self.horizon = steps_of(horizon)
         self.seed = int(seed)
         self.settings = merged_settings(
@@ -237,7 +240,8 @@ class ManyModels:
         table = table.drop(columns=["errors", "place"], errors="ignore")
         for name, kind in key_types(folder.pieces).items():
             if kind not in {"object", "str", "string"}:
-                table[name] = pd.to_numeric(table[name]).astype(kind) if kind[0] in "iuf" else table[name].astype(kind)
+                values = pd.to_numeric(table[name]) if kind[0] in "iuf" else table[name]
+                table[name] = values.astype(pd.api.types.pandas_dtype(kind))
         return table.sort_values(list(spec.by), kind="stable", ignore_index=True)
 
     def leaderboard(self) -> pd.DataFrame:
@@ -279,6 +283,7 @@ class ManyModels:
         quantiles: Sequence[float] = (),
         level: Sequence[float] = (),
         model: str | None = None,
+        overwrite: bool = False,
     ) -> int:
         """Forecast into a Parquet dataset, a file a piece; returns the number of rows.
 
@@ -288,7 +293,7 @@ class ManyModels:
         ----------
         out : folder. future : later rows with the known covariates, a frame or path. history : newer actual rows.
         groups : keys of the groups asked for, None = all. horizon, until, quantiles, level, model : as of
-            `Forecaster.predict`.
+            `Forecaster.predict`. overwrite : whether another answer in `out` may be replaced.
         """
         _, spec = self._fitted()
         known = spec.settings.data.covariates.known
@@ -306,17 +311,28 @@ class ManyModels:
             model=model,
             groups=self._places(groups),
         )
-        return self._ask(question, future=future, history=history)
+        return self._ask(question, future=future, history=history, overwrite=overwrite)
 
     def rolling_forecast(self, test: Any, *, step: int = 1, quantiles: Sequence[float] = ()) -> pd.DataFrame:
         """Forecast through a test period from origins `step` apart (see `Forecaster.rolling_forecast`)."""
         folder, _ = self._fitted()
         shutil.rmtree(folder.forecasts, ignore_errors=True)
-        question = Question(
-            kind="rolling", out=str(folder.forecasts), step=int(step), quantiles=check_quantiles(tuple(quantiles))
-        )
-        self._ask(question, history=test)
+        self.rolling_forecast_into(folder.forecasts, test, step=step, quantiles=quantiles)
         return self._read(folder.forecasts)
+
+    def rolling_forecast_into(
+        self,
+        out: str | Path,
+        test: Any,
+        *,
+        step: int = 1,
+        quantiles: Sequence[float] = (),
+        overwrite: bool = False,
+    ) -> int:
+        """Rolling forecasts into a Parquet dataset; returns the number of rows."""
+        levels = check_quantiles(tuple(quantiles))
+        question = Question(kind="rolling", out=str(Path(out).resolve()), step=int(step), quantiles=levels)
+        return self._ask(question, history=test, overwrite=overwrite)
 
     def backtest(
         self, *, quantiles: Sequence[float] = (), groups: Iterable[Sequence[Any]] | None = None
@@ -333,7 +349,12 @@ class ManyModels:
         return self._read(folder.forecasts)
 
     def backtest_into(
-        self, out: str | Path, *, quantiles: Sequence[float] = (), groups: Iterable[Sequence[Any]] | None = None
+        self,
+        out: str | Path,
+        *,
+        quantiles: Sequence[float] = (),
+        groups: Iterable[Sequence[Any]] | None = None,
+        overwrite: bool = False,
     ) -> int:
         """Backtest into a Parquet dataset (see `backtest`); returns the number of rows."""
         question = Question(
@@ -342,9 +363,9 @@ class ManyModels:
             quantiles=check_quantiles(tuple(quantiles)),
             groups=self._places(groups),
         )
-        return self._ask(question)
+        return self._ask(question, overwrite=overwrite)
 
-    def _ask(self, question: Question, *, future: Any = None, history: Any = None) -> int:
+    def _ask(self, question: Question, *, future: Any = None, history: Any = None, overwrite: bool = False) -> int:
         folder, spec = self._fitted()
         pieces, groups = read_groups(folder.pieces)
         out = Path(question.out)
@@ -358,7 +379,7 @@ class ManyModels:
                 prints[name] = source.print()
                 self._lay(source, Path(work) / name, spec, pieces, groups, name)
                 laid[name] = str(Path(work) / name)
-            _begin(out, {**question.to_json(), **prints, "model_of": _stamp(folder)})
+            begin(out, {**question.to_json(), **prints, "model_of": _stamp(folder)}, overwrite=overwrite)
             question = replace(question, future=laid["future"], history=laid["history"])
             wanted = list(range(pieces))
             if question.groups is not None:
@@ -481,13 +502,20 @@ def _stamp(folder: Folder) -> str:
     return str((folder.root / "many.json").stat().st_mtime_ns)
 
 
-def _begin(out: Path, request: dict[str, Any]) -> None:
-    """Make the folder of an answer, or take up the one that was begun for the same request."""
+def begin(out: Path, request: dict[str, Any], *, overwrite: bool = False) -> None:
+    """Make the folder of an answer, or take up the one that was begun for the same request.
+
+    Raises
+    ------
+    RunError : it holds something else, and is not to be overwritten (never what is no answer at all).
+    """
     file = out / _REQUEST
     asked = json.loads(json.dumps(request, default=str))
     if file.is_file() and json.loads(file.read_text(encoding="utf-8")) == asked:
         return
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and (overwrite or not any(out.glob("[!_.]*"))) and (file.is_file() or not any(out.iterdir())):
+        shutil.rmtree(out)  # an answer to something else, or one that was not begun
+    elif out.exists():
         raise RunError(f"{out} holds other files, or another answer. Fix: an empty or new folder.")
     out.mkdir(parents=True, exist_ok=True)
     write_json(file, asked)

@@ -294,7 +294,9 @@ class PieceModel(Fitted):
         for name, kind in zip(schema.columns.id, schema.id_dtypes, strict=True):
             if str(frame[name].dtype) != kind:
                 words = kind in {"object", "str", "string"}
-                frame = frame.assign(**{name: text_of(frame[name]) if words else frame[name].astype(kind)})
+                frame = frame.assign(
+                    **{name: text_of(frame[name]) if words else frame[name].astype(pd.api.types.pandas_dtype(kind))}
+                )
         keys, codes = read_ids(frame, schema.columns.id)
         own = set(self.series)
         return frame[np.array([key in own for key in keys])[codes]].reset_index(drop=True)
