@@ -15,7 +15,7 @@ from forecasting.metrics import needs_quantiles
 from forecasting.model import Entry, ForecastModel, Member
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from automl.metrics import Metric
     from automl.runs import TrialRecord
@@ -46,19 +46,33 @@ class Assembly:
 
     Parameters
     ----------
-    task : the task they were evaluated on. records : its trials. metric : the one to choose by.
+    task : the task they were evaluated on. records : its trials. metric : the one to choose by. beside : another that
+        counts as much where models are combined: what is lost is the sum of both, each over the best single trial's.
     """
 
-    def __init__(self, task: ForecastTask, records: Sequence[TrialRecord], metric: Metric) -> None:
+    def __init__(
+        self, task: ForecastTask, records: Sequence[TrialRecord], metric: Metric, beside: Metric | None = None
+    ) -> None:
         self.task = task
         self.metric = metric
         self.records = usable(records, metric)
+        self._measures = self._measured(beside)
         self.names = model_names(records)
         self._by_number = {r.number: r for r in records}
         self._channels: dict[int, np.ndarray] = {}
         self._intervals: dict[int, Conformal] = {}
         self._apart: dict[int, np.ndarray] = {}
         self._calm: float | None = None
+
+    def _measured(self, beside: Metric | None) -> tuple[tuple[Metric, float], ...]:
+        """Metrics that count, each with its unit: the least loss of a single trial, 1 for one metric alone."""
+        alone = ((self.metric, 1.0),)
+        if beside is None:
+            return alone
+        both = (self.metric, beside)
+        found = [[m.loss(r.scores.get(m.name, np.nan)) for r in self.records] for m in both]
+        units = [min((x for x in losses if np.isfinite(x)), default=0.0) for losses in found]
+        return tuple(zip(both, units, strict=True)) if min(units) > 0 else alone
 
     def channels(self, record: TrialRecord) -> np.ndarray:
         """Out-of-sample forecasts of a trial, [windows, n, h, 1 + levels], mapped from disk (all may be large)."""
@@ -73,7 +87,7 @@ class Assembly:
         kin = [[better.learner for better in whole[:i]].count(r.learner) for i, r in enumerate(whole)]
         pool = [r for r, before in zip(whole, kin, strict=True) if before < _EACH_LEARNER][:_MOST_MEMBERS_CONSIDERED]
         # few metrics look at quantiles: the others are spared most of the numbers
-        used = slice(None) if needs_quantiles(self.metric.name) else slice(1)
+        used = slice(None) if any(needs_quantiles(m.name) for m, _ in self._measures) else slice(1)
         arrays = [np.ascontiguousarray(self.channels(r)[..., used]) for r in pool]
         weights = greedy_arrays(arrays, self._loss, rounds=rounds)
         if len(self.task.cuts) * self.task.panel.n_series < _FEW and len(pool) > 1:
@@ -189,9 +203,13 @@ class Assembly:
             self._intervals[record.number] = Conformal.fit(y - point, scale, self.task.panel.ids, levels)
         return self._intervals[record.number]
 
+    def loss(self, scores: Mapping[str, float]) -> float:
+        """What forecasts with such scores lose by the metric, or by both in their units; lower is better."""
+        return float(sum(m.loss(scores[m.name]) / unit for m, unit in self._measures))
+
     def _loss(self, channels: np.ndarray, some: Sequence[int] | None = None) -> float:
-        """Mean over windows (all, or `some`) of the metric, lower is better."""
-        return float(self.metric.loss(self.task.score_by(self.metric, channels, some)))
+        """The same of forecasts, means over windows (all, or `some`)."""
+        return self.loss({m.name: self.task.score_by(m, channels, some) for m, _ in self._measures})
 
 
 def build_model(assembly: Assembly, entries: dict[str, Weights], states: dict[int, State], best: str) -> ForecastModel:
