@@ -9,6 +9,7 @@ import numpy as np
 from automl.ensemble import combine, greedy_arrays, stack
 from automl.runs import model_names
 from forecasting.blending import choose_power, series_errors, tilted
+from forecasting.grain import Grain
 from forecasting.intervals import Conformal, calmness, fading, fit_stretch, independent
 from forecasting.learners.base import LEARNERS
 from forecasting.metrics import needs_quantiles
@@ -57,6 +58,7 @@ class Assembly:
         self.metric = metric
         self.records = usable(records, metric)
         self._measures = self._measured(beside)
+        self._grain = Grain.of(task.panel)
         self.names = model_names(records)
         self._by_number = {r.number: r for r in records}
         self._channels: dict[int, np.ndarray] = {}
@@ -146,8 +148,8 @@ class Assembly:
         return np.sum([w * of(self._by_number[k]) for k, w in shares.items()], axis=0) / whole
 
     def scores(self, weights: Weights) -> dict[str, float]:
-        """All metrics of a weighted sum."""
-        return self.task.score(self.blend(weights), (self.metric,))
+        """All metrics of a weighted sum, with forecasts on values that occur where many are zero."""
+        return self.task.score(self._settled(self.blend(weights)), (self.metric,))
 
     def entry(self, name: str, weights: Weights) -> Entry:
         """Entry with calibrated interval widths, measured on the very channels its members will forecast with."""
@@ -161,13 +163,15 @@ class Assembly:
         error = (y - blended[..., 0].reshape(count * n, h)).reshape(count, n, h)
         scale = truth.mae_scale.reshape(-1, n)[:count, :, None]
         part = independent(error / np.where(scale > 0, scale, np.nan))
-        factors = fit_stretch(y, blended.reshape(count * n, h, -1), levels, np.repeat(fade, n), part)
+        factors = fit_stretch(y, blended.reshape(count * n, h, -1), levels, np.repeat(fade, n), part, self._grain)
         if self._calm is None:
             self._calm = calmness(self.task.panel, self.task.cuts[:count], h, self.task.settings.season, fade)
         factors = np.where(np.array(levels) == 0.5, 1.0, factors * self._calm)
         each = any(np.ndim(w) for w in weights.values())
         by_series = np.stack([np.broadcast_to(w, n) for w in weights.values()], axis=1) if each else None
-        return Entry(name, tuple((self.names[k], float(np.mean(w))) for k, w in weights.items()), factors, by_series)
+        settled = self._grain is not None and self._point_settles(self.blend(weights))
+        shares = tuple((self.names[k], float(np.mean(w))) for k, w in weights.items())
+        return Entry(name, shares, factors, by_series, settled)
 
     def _calibrated(self, record: TrialRecord) -> np.ndarray:
         """Channels as the fitted member would give them on the search's windows."""
@@ -209,7 +213,25 @@ class Assembly:
 
     def _loss(self, channels: np.ndarray, some: Sequence[int] | None = None) -> float:
         """The same of forecasts, means over windows (all, or `some`)."""
+        return self._plain_loss(self._settled(channels, some), some)
+
+    def _plain_loss(self, channels: np.ndarray, some: Sequence[int] | None = None) -> float:
+        """Loss of forecasts as they are."""
         return self.loss({m.name: self.task.score_by(m, channels, some) for m, _ in self._measures})
+
+    def _settled(self, channels: np.ndarray, some: Sequence[int] | None = None) -> np.ndarray:
+        """Forecasts on values that occur, where many are zero."""
+        if self._grain is None:
+            return channels
+        return self._grain.settled(channels, point=self._point_settles(channels, some))
+
+    def _point_settles(self, channels: np.ndarray, some: Sequence[int] | None = None) -> bool:
+        """Whether points lose nothing when they are moved to values that occur (means do, medians do not)."""
+        if self._grain is None:
+            return False
+        some = range(len(channels)) if some is None else some
+        moved, left = (self._grain.settled(channels, point=point) for point in (True, False))
+        return self._plain_loss(moved, some) <= self._plain_loss(left, some)
 
 
 def build_model(assembly: Assembly, entries: dict[str, Weights], states: dict[int, State], best: str) -> ForecastModel:

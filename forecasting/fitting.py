@@ -466,7 +466,7 @@ class Fitting:
         return model
 
     def _choose(self, assembly: Assembly, entries: dict[str, Weights], best: TrialRecord) -> str:
-        scored = {assembly.names[best.number]: assembly.loss(best.scores)}
+        scored = {assembly.names[best.number]: assembly.loss(assembly.scores({best.number: 1.0}))}
         scored |= {name: assembly.loss(assembly.scores(weights)) for name, weights in entries.items()}
         order = [VOTING, STACKING, assembly.names[best.number]]
         return min((n for n in order if n in scored), key=lambda n: (scored[n], order.index(n)))
