@@ -9,13 +9,14 @@ import numpy as np
 from automl.ensemble import combine, greedy_arrays, stack
 from automl.runs import model_names
 from forecasting.blending import choose_power, series_errors, tilted
+from forecasting.grain import Grain
 from forecasting.intervals import Conformal, calmness, fading, fit_stretch, independent
 from forecasting.learners.base import LEARNERS
 from forecasting.metrics import needs_quantiles
 from forecasting.model import Entry, ForecastModel, Member
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from automl.metrics import Metric
     from automl.runs import TrialRecord
@@ -46,19 +47,34 @@ class Assembly:
 
     Parameters
     ----------
-    task : the task they were evaluated on. records : its trials. metric : the one to choose by.
+    task : the task they were evaluated on. records : its trials. metric : the one to choose by. beside : another that
+        counts as much where models are combined: what is lost is the sum of both, each over the best single trial's.
     """
 
-    def __init__(self, task: ForecastTask, records: Sequence[TrialRecord], metric: Metric) -> None:
+    def __init__(
+        self, task: ForecastTask, records: Sequence[TrialRecord], metric: Metric, beside: Metric | None = None
+    ) -> None:
         self.task = task
         self.metric = metric
         self.records = usable(records, metric)
+        self._measures = self._measured(beside)
+        self._grain = Grain.of(task.panel)
         self.names = model_names(records)
         self._by_number = {r.number: r for r in records}
         self._channels: dict[int, np.ndarray] = {}
         self._intervals: dict[int, Conformal] = {}
         self._apart: dict[int, np.ndarray] = {}
         self._calm: float | None = None
+
+    def _measured(self, beside: Metric | None) -> tuple[tuple[Metric, float], ...]:
+        """Metrics that count, each with its unit: the least loss of a single trial, 1 for one metric alone."""
+        alone = ((self.metric, 1.0),)
+        if beside is None:
+            return alone
+        both = (self.metric, beside)
+        found = [[m.loss(r.scores.get(m.name, np.nan)) for r in self.records] for m in both]
+        units = [min((x for x in losses if np.isfinite(x)), default=0.0) for losses in found]
+        return tuple(zip(both, units, strict=True)) if min(units) > 0 else alone
 
     def channels(self, record: TrialRecord) -> np.ndarray:
         """Out-of-sample forecasts of a trial, [windows, n, h, 1 + levels], mapped from disk (all may be large)."""
@@ -73,7 +89,7 @@ class Assembly:
         kin = [[better.learner for better in whole[:i]].count(r.learner) for i, r in enumerate(whole)]
         pool = [r for r, before in zip(whole, kin, strict=True) if before < _EACH_LEARNER][:_MOST_MEMBERS_CONSIDERED]
         # few metrics look at quantiles: the others are spared most of the numbers
-        used = slice(None) if needs_quantiles(self.metric.name) else slice(1)
+        used = slice(None) if any(needs_quantiles(m.name) for m, _ in self._measures) else slice(1)
         arrays = [np.ascontiguousarray(self.channels(r)[..., used]) for r in pool]
         weights = greedy_arrays(arrays, self._loss, rounds=rounds)
         if len(self.task.cuts) * self.task.panel.n_series < _FEW and len(pool) > 1:
@@ -142,8 +158,8 @@ class Assembly:
         return np.sum([w * of(self._by_number[k]) for k, w in shares.items()], axis=0) / whole
 
     def scores(self, weights: Weights) -> dict[str, float]:
-        """All metrics of a weighted sum."""
-        return self.task.score(self.blend(weights), (self.metric,))
+        """All metrics of a weighted sum, with forecasts on values that occur where many are zero."""
+        return self.task.score(self._settled(self.blend(weights)), (self.metric,))
 
     def entry(self, name: str, weights: Weights) -> Entry:
         """Entry with calibrated interval widths, measured on the very channels its members will forecast with."""
@@ -157,13 +173,15 @@ class Assembly:
         error = (y - blended[..., 0].reshape(count * n, h)).reshape(count, n, h)
         scale = truth.mae_scale.reshape(-1, n)[:count, :, None]
         part = independent(error / np.where(scale > 0, scale, np.nan))
-        factors = fit_stretch(y, blended.reshape(count * n, h, -1), levels, np.repeat(fade, n), part)
+        factors = fit_stretch(y, blended.reshape(count * n, h, -1), levels, np.repeat(fade, n), part, self._grain)
         if self._calm is None:
             self._calm = calmness(self.task.panel, self.task.cuts[:count], h, self.task.settings.season, fade)
         factors = np.where(np.array(levels) == 0.5, 1.0, factors * self._calm)
         each = any(np.ndim(w) for w in weights.values())
         by_series = np.stack([np.broadcast_to(w, n) for w in weights.values()], axis=1) if each else None
-        return Entry(name, tuple((self.names[k], float(np.mean(w))) for k, w in weights.items()), factors, by_series)
+        settled = self._grain is not None and self._point_settles(self.blend(weights))
+        shares = tuple((self.names[k], float(np.mean(w))) for k, w in weights.items())
+        return Entry(name, shares, factors, by_series, settled)
 
     def _calibrated(self, record: TrialRecord) -> np.ndarray:
         """Channels as the fitted member would give them on the search's windows."""
@@ -199,9 +217,31 @@ class Assembly:
             self._intervals[record.number] = Conformal.fit(y - point, scale, self.task.panel.ids, levels)
         return self._intervals[record.number]
 
+    def loss(self, scores: Mapping[str, float]) -> float:
+        """What forecasts with such scores lose by the metric, or by both in their units; lower is better."""
+        return float(sum(m.loss(scores[m.name]) / unit for m, unit in self._measures))
+
     def _loss(self, channels: np.ndarray, some: Sequence[int] | None = None) -> float:
-        """Mean over windows (all, or `some`) of the metric, lower is better."""
-        return float(self.metric.loss(self.task.score_by(self.metric, channels, some)))
+        """The same of forecasts, means over windows (all, or `some`)."""
+        return self._plain_loss(self._settled(channels, some), some)
+
+    def _plain_loss(self, channels: np.ndarray, some: Sequence[int] | None = None) -> float:
+        """Loss of forecasts as they are."""
+        return self.loss({m.name: self.task.score_by(m, channels, some) for m, _ in self._measures})
+
+    def _settled(self, channels: np.ndarray, some: Sequence[int] | None = None) -> np.ndarray:
+        """Forecasts on values that occur, where many are zero."""
+        if self._grain is None:
+            return channels
+        return self._grain.settled(channels, point=self._point_settles(channels, some))
+
+    def _point_settles(self, channels: np.ndarray, some: Sequence[int] | None = None) -> bool:
+        """Whether points lose nothing when they are moved to values that occur (means do, medians do not)."""
+        if self._grain is None:
+            return False
+        some = range(len(channels)) if some is None else some
+        moved, left = (self._grain.settled(channels, point=point) for point in (True, False))
+        return self._plain_loss(moved, some) <= self._plain_loss(left, some)
 
 
 def build_model(assembly: Assembly, entries: dict[str, Weights], states: dict[int, State], best: str) -> ForecastModel:

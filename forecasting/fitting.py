@@ -246,6 +246,11 @@ def chosen_metric(settings: Settings) -> Metric:
     return find_metric(str(asked or ("wql" if settings.quantiles else "mase")))
 
 
+def metric_beside(settings: Settings, metric: Metric) -> Metric | None:
+    """What ensembles are chosen by besides the default: the user who named no metric may ask for quantiles later."""
+    return find_metric("wql") if settings.search.metric is None and metric.name == "mase" else None
+
+
 def _try_own(metric: Metric, task: ForecastTask) -> None:
     """Ask the user's function for one value, before a search fails on every trial.
 
@@ -424,7 +429,8 @@ class Fitting:
         self, search: Search, task: ForecastTask, records: Sequence[TrialRecord], deadline: Deadline
     ) -> ForecastModel:
         s = self.settings.search
-        assembly = Assembly(task, records, self._metric(task))
+        metric = self._metric(task)
+        assembly = Assembly(task, records, metric, metric_beside(self.settings, metric))
         if not assembly.records:
             reasons = sorted({f"{r.learner}: {r.reason or r.status}" for r in records})
             raise LearnerError(
@@ -465,9 +471,8 @@ class Fitting:
         return model
 
     def _choose(self, assembly: Assembly, entries: dict[str, Weights], best: TrialRecord) -> str:
-        loss, metric = assembly.metric.loss, assembly.metric.name
-        scored = {assembly.names[best.number]: loss(best.scores[metric])}
-        scored |= {name: loss(assembly.scores(weights)[metric]) for name, weights in entries.items()}
+        scored = {assembly.names[best.number]: assembly.loss(assembly.scores({best.number: 1.0}))}
+        scored |= {name: assembly.loss(assembly.scores(weights)) for name, weights in entries.items()}
         order = [VOTING, STACKING, assembly.names[best.number]]
         return min((n for n in order if n in scored), key=lambda n: (scored[n], order.index(n)))
 

@@ -18,12 +18,20 @@ from scipy.special import ndtri
 
 if TYPE_CHECKING:
     from automl.trial import State
+    from forecasting.grain import Grain
     from forecasting.panel import Key, Panel
 
 DEFAULT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
 _ENOUGH_A_STEP = 200
 _SHRINK_WINDOWS = 2.0
 """How many windows of its own errors a series needs to be believed half. Errors of one window go together."""
+
+_LEAST_TO_CALIBRATE = 30
+_FACTORS = tuple(sorted(np.geomspace(0.2, 5.0, 33).tolist(), key=lambda f: abs(np.log(f))))
+"""Factors tried where values are mostly zero, nearest to 1 first."""
+
+_NO_BETTER = 0.002
+"""Shares nearer to a level by less than this are no reason for a factor further from 1."""
 
 _USUAL, _FEW_SERIES = 24, 10
 """How many horizons back usual times reach; how many series average calm times half out."""
@@ -286,13 +294,15 @@ def fit_stretch(
     levels: tuple[float, ...],
     weights: np.ndarray | None = None,
     part: float = 1.0,
+    grain: Grain | None = None,
 ) -> np.ndarray:
     """Factor by level that makes out-of-sample coverage right: quantile = point + factor * (given - point).
 
     Parameters
     ----------
     y : shape [r, h], NaN where unobserved. channels : shape [r, h, 1 + len(levels)]. weights : shape [r], of rows.
-    part : what the rows are worth, see `independent`.
+    part : what the rows are worth, see `independent`. grain : values that occur, where many are zero: a quantile may
+        then have too few values below it and too many at it, and the factor nearest to 1 that is right is taken.
 
     Returns
     -------
@@ -303,16 +313,49 @@ def fit_stretch(
     row_weights = np.broadcast_to((np.ones(len(y)) if weights is None else weights)[:, None], y.shape)
     for k, q in enumerate(levels):
         width = channels[:, :, 1 + k] - point
+        if grain is not None:
+            out[k] = 1.0 if q == 0.5 else _settled_factor(y, point, width, q, row_weights, part, grain)
+            continue
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = (y - point) / width
         side = width > 0 if q > 0.5 else width < 0
         good = np.isfinite(ratio) & side
-        if q == 0.5 or good.sum() < 30:
+        if q == 0.5 or good.sum() < _LEAST_TO_CALIBRATE:
             continue
         rank = _ranks(row_weights[good], (max(q, 1 - q),), part)
         factor = weighted_quantile(ratio[good], row_weights[good], rank)
         out[k] = np.clip(factor[0], 0.2, 5.0)
     return out
+
+
+def _settled_factor(
+    y: np.ndarray,
+    point: np.ndarray,
+    width: np.ndarray,
+    level: float,
+    weights: np.ndarray,
+    part: float,
+    grain: Grain,
+) -> float:
+    """Factor nearest to 1 with the level between the shares of values below the quantile and at or below it.
+
+    Where no factor has it there, the one that misses by least.
+    """
+    good = np.isfinite(y)
+    if good.sum() < _LEAST_TO_CALIBRATE:
+        return 1.0
+    y, point, width, weights = y[good], point[good], width[good], weights[good]
+    (wanted,) = _ranks(weights, (level,), part)
+    best, least = 1.0, np.inf
+    for factor in _FACTORS:
+        quantile = grain.settle(np.maximum(point + factor * width, 0.0))
+        below, upto = (float(np.average(hit, weights=weights)) for hit in (y < quantile, y <= quantile))
+        miss = max(below - wanted, wanted - upto, 0.0)
+        if miss < least - _NO_BETTER:
+            best, least = factor, miss
+        if miss == 0:
+            break
+    return best
 
 
 def calmness(panel: Panel, cuts: list[np.ndarray], horizon: int, season: int, fade: np.ndarray) -> float:

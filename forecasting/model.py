@@ -12,6 +12,7 @@ from automl.budget import Deadline
 from automl.bundle import load_bundle, save_bundle
 from automl.errors import ConfigError, LearnerError, ModelFileError, UnknownNameError
 from forecasting import strangers
+from forecasting.grain import Grain
 from forecasting.intervals import Conformal, at_levels, stretch
 from forecasting.learners.base import LEARNERS
 from forecasting.learners.own import adopt, check_learner
@@ -41,12 +42,14 @@ class Entry:
     name : shown to the user. weights : member name -> weight (a single model has itself with weight 1), of weights by
         series the means. by_series : shape [n series of the task, members], or None where the weights serve all.
     factors : shape [levels], what its quantile distances are multiplied by (see `forecasting.intervals.fit_stretch`).
+    settled : points too are moved to values that occur, where many are zero (see `forecasting.grain`).
     """
 
     name: str
     weights: tuple[tuple[str, float], ...]
     factors: np.ndarray
     by_series: np.ndarray | None = None
+    settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +186,7 @@ class ForecastModel:
         """Forecast with one entry, a trained horizon at a time."""
         trained = self.settings.horizon
         if future.horizon <= trained:
-            return self._rounded(self._block(panel, future, levels, entry))
+            return self._rounded(self._block(panel, future, levels, entry), entry)
         blocks: list[np.ndarray] = []
         fed = 0.0
         fallback = np.zeros(panel.n_series, dtype=bool)
@@ -198,13 +201,16 @@ class ForecastModel:
             panel = panel.extended(part.point, ahead.known)
         values = np.concatenate(blocks, axis=1)
         values[:, :, 1:] = np.maximum(np.sort(values[:, :, 1:], axis=2), self._floors(panel)[:, None, None])
-        return self._rounded(Forecast(values, levels, fallback))
+        return self._rounded(Forecast(values, levels, fallback), entry)
 
-    def _rounded(self, forecast: Forecast) -> Forecast:
-        """Whole numbers, where they are wanted; what is fed back as history is not rounded."""
-        if not self.settings.integer:
-            return forecast
-        return Forecast(np.rint(forecast.values), forecast.quantiles, forecast.fallback)
+    def _rounded(self, forecast: Forecast, entry: Entry) -> Forecast:
+        """Whole numbers, where they are wanted, or values that occur; what is fed back as history is not rounded."""
+        values = forecast.values
+        if self.settings.integer:
+            values = np.rint(values)
+        elif (grain := Grain.of(self.task.panel)) is not None:
+            values = grain.settled(values, point=entry.settled)
+        return Forecast(values, forecast.quantiles, forecast.fallback)
 
     def _floors(self, panel: Panel) -> np.ndarray:
         """Lowest forecast of each series: 0 or none, as the settings say. Shape [n]."""
@@ -283,7 +289,12 @@ class ForecastModel:
         states["panel"] = (panel, {**blobs, "cuts": np.stack(self.task.cuts)})
         own = {name: getattr(self.settings, name) for name in self.settings.__slots__}
         entries = [
-            {"name": e.name, "weights": [list(pair) for pair in e.weights], "factors": e.factors.tolist()}
+            {
+                "name": e.name,
+                "weights": [list(pair) for pair in e.weights],
+                "factors": e.factors.tolist(),
+                "settled": e.settled,
+            }
             for e in self.entries.values()
         ]
         for i, (row, entry) in enumerate(zip(entries, self.entries.values(), strict=True)):
@@ -321,7 +332,7 @@ class ForecastModel:
 def _entry(row: Mapping[str, Any], states: Mapping[str, State]) -> Entry:
     weights = tuple((name, weight) for name, weight in row["weights"])
     by_series = np.asarray(states[row["by_series"]][1]["weights"]) if "by_series" in row else None
-    return Entry(row["name"], weights, np.array(row["factors"]), by_series)
+    return Entry(row["name"], weights, np.array(row["factors"]), by_series, row.get("settled", False))
 
 
 def _member(row: Mapping[str, Any], states: Mapping[str, State]) -> Member:

@@ -6,11 +6,10 @@ import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from automl.candidates import Candidate, Choice, JsonScalar
 from automl.errors import ConfigError
 from forecasting.costs import PRICES, expected_seconds
+from forecasting.grain import MANY_ZEROS, zeros
 from forecasting.learners.base import LEARNERS
 from forecasting.learners.own import search_space
 from forecasting.spaces import SPACES, TCN_FIRST
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 
 _OWN_TRANSFORM = {"TCNForecaster"}
 """Learners that are no pooled regressors but may take logs."""
-
-_INTERMITTENT = 0.2
-"""Share of zeros from which methods for intermittent demand are tried."""
 
 _SPARSE = ("Croston", "TSB", "IMAPA", "ADIDA")
 
@@ -162,9 +158,9 @@ def _missing() -> dict[str, str]:
 def _unfit(panel: Panel, season: int) -> dict[str, str]:
     """Learners that do not suit the data -> why."""
     out: dict[str, str] = {}
-    zeros = _zeros(panel)
-    if zeros <= _INTERMITTENT:
-        out |= dict.fromkeys(_SPARSE, f"{zeros:.0%} of the values are zero, it is tried above {_INTERMITTENT:.0%}")
+    share = zeros(panel)
+    if share <= MANY_ZEROS:
+        out |= dict.fromkeys(_SPARSE, f"{share:.0%} of the values are zero, it is tried above {MANY_ZEROS:.0%}")
     if season <= 1:
         out["MSTL"] = "there is no season"
     if not panel.known.names:
@@ -172,11 +168,6 @@ def _unfit(panel: Panel, season: int) -> dict[str, str]:
     if panel.grid.is_integer:
         out["Prophet"] = "times are whole numbers, and it needs dates"
     return {name: f"not for these data: {why}" for name, why in out.items()}
-
-
-def _zeros(panel: Panel) -> float:
-    """Share of zeros among the observed values."""
-    return float(np.mean(panel.y[panel.observed] == 0)) if panel.observed.any() else 0.0
 
 
 def _too_slow(panel: Panel, search: SearchSettings, windows: int, limit: float | None) -> dict[str, str]:
@@ -240,8 +231,10 @@ def _portfolio(panel: Panel, season: int, search: SearchSettings, *, stationary:
             space=space["ExtremeRandomTrees"],
             cost=2,
         ),
+        of("QuantileLightGBM", direct, space=space["QuantileLightGBM"], cost=2),
         local("ExponentialSmoothing"),
         *(local(name) for name in _SPARSE),
+        of("QuantileLightGBM", {**direct, "base": "level", "weighting": "volume"}, cost=2),
         local("Theta", method="dynamic"),
         local("MSTL"),
         local("AutoArima"),

@@ -22,6 +22,14 @@ SPACES: dict[str, dict[str, Dimension]] = {
         "reg_lambda": Float(0.01, 10.0, log=True),
         "series_code": Choice((True, False)),
     },
+    "QuantileLightGBM": {
+        **_COMMON,
+        "n_estimators": Int(40, 250, log=True),
+        "learning_rate": Float(0.03, 0.15, log=True),
+        "num_leaves": Int(7, 47, log=True),
+        "min_child_samples": Int(15, 150, log=True),
+        "colsample": Float(0.4, 1.0),
+    },
     "ElasticNet": {
         **_COMMON,
         "strategy": Choice(("direct", "recursive")),

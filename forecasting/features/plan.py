@@ -471,6 +471,7 @@ class Round:
     ----------
     design : what was read. ahead : steps after the end of the history. predicted : on the model's scale.
     z : transformed target, held in bounds. value : target units. shift : of the transform.
+    scaled : the panel it was forecast from.
     """
 
     design: Design
@@ -479,6 +480,7 @@ class Round:
     z: np.ndarray
     value: np.ndarray
     shift: np.ndarray
+    scaled: Scaled
 
 
 def forecast_rounds(
@@ -503,7 +505,7 @@ def forecast_rounds(
         z = z.copy()
         z[block.target] = z_hat
         shift = scaled.shift[series[pick]]
-        yield Round(design, ahead[pick], predicted, z_hat, plan.inverse(z_hat, shift), shift)
+        yield Round(design, ahead[pick], predicted, z_hat, plan.inverse(z_hat, shift), shift, scaled)
 
 
 def direct_forecast(

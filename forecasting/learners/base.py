@@ -107,6 +107,7 @@ LEARNERS = Registry(
         "PmdArima": "forecasting.learners.arima:PmdArima",
         "Prophet": "forecasting.learners.prophet:Prophet",
         "LightGBM": "forecasting.learners.regression:LightGBM",
+        "QuantileLightGBM": "forecasting.learners.quantile:QuantileLightGBM",
         "ElasticNet": "forecasting.learners.scikit:ElasticNet",
         "RandomForest": "forecasting.learners.scikit:RandomForest",
         "ExtremeRandomTrees": "forecasting.learners.scikit:ExtremeRandomTrees",

@@ -81,8 +81,7 @@ class Pooled(ABC):
             weight = weight * _volume(scaled.scale, panel, log=plan.log)[series]
         self._plan = plan
         self._fit(design, weight / weight.mean(), context)
-        residual = design.y - self._predict(design.x)
-        self._spread = float(np.sqrt(np.average(np.square(residual), weights=weight)))
+        self._spread = self._residual_spread(design, weight)
         return self
 
     def forecast(self, panel: Panel, future: Future, quantiles: tuple[float, ...]) -> Forecast:
@@ -91,6 +90,11 @@ class Pooled(ABC):
         width = self._spread * _error_unit(panel, self._plan.season)[:, None]
         growth = np.sqrt(1 + np.arange(future.horizon) / max(self._plan.season, 1))
         return Forecast(gaussian_channels(point, width * growth, quantiles), quantiles)
+
+    def _residual_spread(self, design: Design, weight: np.ndarray) -> float:
+        """Root mean square of the residuals in sample, on the model's scale."""
+        residual = design.y - self._predict(design.x)
+        return float(np.sqrt(np.average(np.square(residual), weights=weight)))
 
     @property
     def plan(self) -> FeaturePlan:
@@ -194,8 +198,17 @@ class LightGBM(Pooled):
     def _fit(self, design: Design, weight: np.ndarray, context: FitContext) -> None:
         import lightgbm
 
+        data = self._dataset(design, weight)
+        params = self._boosting(len(design.y), context)
+        stop = StopAtDeadline(context)
+        self._booster = lightgbm.train(params, data, num_boost_round=self.n_estimators, callbacks=[stop])
+
+    def _dataset(self, design: Design, weight: np.ndarray) -> Any:
+        """Rows as LightGBM bins them."""
+        import lightgbm
+
         categories = [i for i in self._plan.categorical if np.ptp(design.x[:, i]) > 0]
-        data = lightgbm.Dataset(
+        return lightgbm.Dataset(
             design.x,
             design.y,
             weight=weight,
@@ -203,11 +216,14 @@ class LightGBM(Pooled):
             free_raw_data=True,
             params={"verbose": -1},
         )
-        params = {
+
+    def _boosting(self, rows: int, context: FitContext) -> dict[str, Any]:
+        """Parameters as LightGBM calls them."""
+        return {
             "objective": self.objective,
             "learning_rate": self.learning_rate,
             "num_leaves": self.num_leaves,
-            "min_data_in_leaf": max(2, min(self.min_child_samples, len(design.y) // 8)),
+            "min_data_in_leaf": max(2, min(self.min_child_samples, rows // 8)),
             "bagging_fraction": self.subsample,
             "bagging_freq": 1 if self.subsample < 1 else 0,
             "feature_fraction": self.colsample,
@@ -221,8 +237,6 @@ class LightGBM(Pooled):
             "force_row_wise": True,
             "verbose": -1,
         }
-        stop = _StopAtDeadline(context)
-        self._booster = lightgbm.train(params, data, num_boost_round=self.n_estimators, callbacks=[stop])
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self._booster.predict(x, num_threads=1), dtype=float)
@@ -244,7 +258,7 @@ class LightGBM(Pooled):
         self._booster = lightgbm.Booster(model_str=blobs["booster"].decode())
 
 
-class _StopAtDeadline:
+class StopAtDeadline:
     """LightGBM callback that gives up when time is over, checked every tree."""
 
     before_iteration = True
@@ -254,6 +268,7 @@ class _StopAtDeadline:
         self._deadline = context.deadline
 
     def __call__(self, env: Any) -> None:
+        """Look at the clock."""
         self._deadline.check(f"growing tree {env.iteration + 1} of LightGBM")
 
 

@@ -25,6 +25,7 @@ HORIZON = 4
 SLOW = {"PmdArima", "Prophet", "TCNForecaster", "StatsmodelsETS"}
 SMALL = {
     "LightGBM": {"n_estimators": 10},
+    "QuantileLightGBM": {"n_estimators": 10},
     "RandomForest": {"n_estimators": 5},
     "ExtremeRandomTrees": {"n_estimators": 5},
     "TCNForecaster": {"max_epochs": 2},

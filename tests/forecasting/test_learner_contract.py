@@ -22,6 +22,7 @@ HORIZON, SEASON = 5, 4
 LEVELS = (0.1, 0.5, 0.9)
 SMALL = {
     "LightGBM": {"n_estimators": 20, "min_child_samples": 5},
+    "QuantileLightGBM": {"n_estimators": 20, "min_child_samples": 5},
     "RandomForest": {"n_estimators": 5},
     "ExtremeRandomTrees": {"n_estimators": 5},
     "GradientBoosting": {"n_estimators": 10},
