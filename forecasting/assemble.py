@@ -58,7 +58,7 @@ class Assembly:
         self.metric = metric
         self.records = usable(records, metric)
         self._measures = self._measured(beside)
-        self._grain = Grain.of(task.panel)
+        self.grain = Grain.of(task.panel)
         self.names = model_names(records)
         self._by_number = {r.number: r for r in records}
         self._channels: dict[int, np.ndarray] = {}
@@ -173,13 +173,13 @@ class Assembly:
         error = (y - blended[..., 0].reshape(count * n, h)).reshape(count, n, h)
         scale = truth.mae_scale.reshape(-1, n)[:count, :, None]
         part = independent(error / np.where(scale > 0, scale, np.nan))
-        factors = fit_stretch(y, blended.reshape(count * n, h, -1), levels, np.repeat(fade, n), part, self._grain)
+        factors = fit_stretch(y, blended.reshape(count * n, h, -1), levels, np.repeat(fade, n), part, self.grain)
         if self._calm is None:
             self._calm = calmness(self.task.panel, self.task.cuts[:count], h, self.task.settings.season, fade)
         factors = np.where(np.array(levels) == 0.5, 1.0, factors * self._calm)
         each = any(np.ndim(w) for w in weights.values())
         by_series = np.stack([np.broadcast_to(w, n) for w in weights.values()], axis=1) if each else None
-        settled = self._grain is not None and self._point_settles(self.blend(weights))
+        settled = self.grain is not None and self._point_settles(self.blend(weights))
         shares = tuple((self.names[k], float(np.mean(w))) for k, w in weights.items())
         return Entry(name, shares, factors, by_series, settled)
 
@@ -231,16 +231,16 @@ class Assembly:
 
     def _settled(self, channels: np.ndarray, some: Sequence[int] | None = None) -> np.ndarray:
         """Forecasts on values that occur, where many are zero."""
-        if self._grain is None:
+        if self.grain is None:
             return channels
-        return self._grain.settled(channels, point=self._point_settles(channels, some))
+        return self.grain.settled(channels, point=self._point_settles(channels, some))
 
     def _point_settles(self, channels: np.ndarray, some: Sequence[int] | None = None) -> bool:
         """Whether points lose nothing when they are moved to values that occur (means do, medians do not)."""
-        if self._grain is None:
+        if self.grain is None:
             return False
         some = range(len(channels)) if some is None else some
-        moved, left = (self._grain.settled(channels, point=point) for point in (True, False))
+        moved, left = (self.grain.settled(channels, point=point) for point in (True, False))
         return self._plain_loss(moved, some) <= self._plain_loss(left, some)
 
 
@@ -251,4 +251,4 @@ def build_model(assembly: Assembly, entries: dict[str, Weights], states: dict[in
         assembly.names[r.number]: assembly.entry(assembly.names[r.number], {r.number: 1.0}) for r in assembly.records
     }
     made |= {name: assembly.entry(name, weights) for name, weights in entries.items()}
-    return ForecastModel(assembly.task, members, made, best)
+    return ForecastModel(assembly.task, members, made, best, grain=assembly.grain)

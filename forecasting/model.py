@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,6 +86,7 @@ class ForecastModel:
     Parameters
     ----------
     task : the panel it was fitted on and how. members, entries : by name. best : name of the entry to use by default.
+    grain : values that the target takes, where many are zero.
     """
 
     task: ForecastTask
@@ -93,6 +94,7 @@ class ForecastModel:
     entries: dict[str, Entry]
     best: str
     extra: dict[str, Any] = field(default_factory=dict)
+    grain: Grain | None = None
     _learners: dict[str, Learner] = field(default_factory=dict)
     _brief: dict[str, Member] = field(default_factory=dict)
     _trial: strangers.Trial | None = None
@@ -208,8 +210,8 @@ class ForecastModel:
         values = forecast.values
         if self.settings.integer:
             values = np.rint(values)
-        elif (grain := Grain.of(self.task.panel)) is not None:
-            values = grain.settled(values, point=entry.settled)
+        elif self.grain is not None:
+            values = self.grain.settled(values, point=entry.settled)
         return Forecast(values, forecast.quantiles, forecast.fallback)
 
     def _floors(self, panel: Panel) -> np.ndarray:
@@ -306,6 +308,7 @@ class ForecastModel:
             "members": members,
             "entries": entries,
             "best": self.best,
+            "grain": None if self.grain is None else asdict(self.grain),
         }
         save_bundle(path, {**manifest, "model": core, "extra": self.extra}, states)
 
@@ -326,7 +329,8 @@ class ForecastModel:
         task = ForecastTask(panel_from_state((settings, blobs)), cuts, TaskSettings(**own))
         members = {row["name"]: _member(row, states) for row in core["members"]}
         entries = {row["name"]: _entry(row, states) for row in core["entries"]}
-        return cls(task, members, entries, core["best"], manifest["extra"]), manifest
+        grain = None if core.get("grain") is None else Grain(**core["grain"])
+        return cls(task, members, entries, core["best"], manifest["extra"], grain), manifest
 
 
 def _entry(row: Mapping[str, Any], states: Mapping[str, State]) -> Entry:

@@ -191,14 +191,15 @@ def _model(
             learner = task.build(member.learner, dict(member.params)).fit(panel, task.context(Deadline()))
             known["state"] = learner.state()
         members[member.name] = replace(member, **known)
-    return ForecastModel(task, members, _entries(shared, by_series), CHOICE, {"skipped": {}})
+    return ForecastModel(task, members, _entries(shared, by_series), CHOICE, {"skipped": {}}, shared.grain)
 
 
 def _entries(shared: Knowledge, by_series: np.ndarray) -> dict[str, Entry]:
     names = [m.name for m in shared.members]
     mean = tuple((name, float(w)) for name, w in zip(names, by_series.mean(axis=0), strict=True))
-    entries = {CHOICE: Entry(CHOICE, mean, shared.entries[CHOICE], by_series)}
-    return entries | {name: Entry(name, ((name, 1.0),), shared.entries[name]) for name in names}
+    moved = shared.settled
+    entries = {CHOICE: Entry(CHOICE, mean, shared.entries[CHOICE], by_series, CHOICE in moved)}
+    return entries | {name: Entry(name, ((name, 1.0),), shared.entries[name], None, name in moved) for name in names}
 
 
 def _columns(spec: Spec) -> list[str]:

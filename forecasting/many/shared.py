@@ -25,7 +25,8 @@ from forecasting import backtest as bt
 from forecasting import frame as door
 from forecasting.assemble import Assembly, Weights
 from forecasting.blending import series_errors
-from forecasting.fitting import chosen_metric, plan_task
+from forecasting.fitting import chosen_metric, metric_beside, plan_task
+from forecasting.grain import MANY_ZEROS, Grain, zeros
 from forecasting.learners.base import LEARNERS
 from forecasting.learners.batch import Batch
 from forecasting.learners.naive import Flat
@@ -54,7 +55,6 @@ LOG = logging.getLogger("forecasting")
 MOST_GROUPS, MOST_ROWS = 1_000, 200_000
 """Groups and rows of the sample."""
 
-_INTERMITTENT = 0.2
 CHOICE = "GroupChoice"
 """Entry whose weights go by group."""
 
@@ -82,7 +82,8 @@ class Knowledge:
     schema, grid, task : how rows are read and models fitted. windows, step : rolling origins.
     members : configurations without state, in order. pooled : names of those fitted on the sample.
     typical : shape [k], their mean scaled errors on the sample. rule : how groups choose.
-    entries : name -> factors of its quantile distances. usual : scale of a series that shows none.
+    entries : name -> factors of its quantile distances. settled : names of those whose points are moved to values that
+        occur. grain : these values, where many are zero. usual : scale of a series that shows none.
     notes : guardrails of the sample. scores : rows of a leaderboard of the sample.
     """
 
@@ -96,6 +97,8 @@ class Knowledge:
     typical: np.ndarray
     rule: Rule
     entries: Mapping[str, np.ndarray]
+    settled: tuple[str, ...]
+    grain: Grain | None
     usual: float
     notes: list[Any]
     scores: list[dict[str, Any]]
@@ -127,6 +130,8 @@ class Knowledge:
             "pooled": list(self.pooled),
             "rule": asdict(self.rule),
             "entries": list(self.entries),
+            "settled": list(self.settled),
+            "grain": None if self.grain is None else asdict(self.grain),
             "usual": self.usual,
             "notes": self.notes,
             "scores": self.scores,
@@ -155,6 +160,8 @@ class Knowledge:
             typical=np.asarray(blobs["typical"]),
             rule=Rule(**raw["rule"]),
             entries={name: np.asarray(blobs[f"factors-{i}"]) for i, name in enumerate(raw["entries"])},
+            settled=tuple(raw["settled"]),
+            grain=None if raw["grain"] is None else Grain(**raw["grain"]),
             usual=float(raw["usual"]),
             notes=raw["notes"],
             scores=raw["scores"],
@@ -260,7 +267,6 @@ def roster(panel: Panel, search: SearchSettings, *, season: int, stationary: boo
     ------
     ConfigError : a learner is asked for that cannot be fitted piece by piece.
     """
-    zeros = float(np.mean(panel.y[panel.observed] == 0)) if panel.observed.any() else 0.0
     base = "seasonal" if season > 1 else "level" if stationary else "last"
     listed = [
         Candidate.of("SeasonalNaive"),
@@ -270,7 +276,7 @@ def roster(panel: Panel, search: SearchSettings, *, season: int, stationary: boo
         Candidate.of("ExponentialSmoothing"),
         Candidate.of("Theta", {"method": "dynamic"}),
         Candidate.of("TSB"),
-        *(Candidate.of(name) for name in ("Croston", "IMAPA", "ADIDA") if zeros > _INTERMITTENT),
+        *(Candidate.of(name) for name in ("Croston", "IMAPA", "ADIDA") if zeros(panel) > MANY_ZEROS),
         Candidate.of("ComplexSmoothing"),
         *([Candidate.of("MSTL")] if season > 1 else []),
         *([Candidate.of("Arimax")] if panel.known.names else []),
@@ -328,7 +334,7 @@ def _evaluate(
         outcome = search.run(Deadline())
     run.set_state("completed")
     task = open_task(str(run.path / "task"))
-    assembly = Assembly(task, outcome.records, metric)
+    assembly = Assembly(task, outcome.records, metric, metric_beside(spec.settings, metric))
     records = sorted(assembly.records, key=lambda r: r.number)
     if not any(r.learner == "SeasonalNaive" for r in records):
         reasons = sorted({f"{r.learner}: {r.reason or r.status}" for r in outcome.records})
@@ -343,7 +349,7 @@ def _evaluate(
         return assembly.by_series(numbers, whole[group], apart_[:, group])
 
     def loss(apart_: np.ndarray) -> float:
-        return metric.loss(assembly.scores(weights(apart_, apart_[0]))[metric.name])
+        return assembly.loss(assembly.scores(weights(apart_, apart_[0])))
 
     rule = choose_rule(grouped, typical, loss)
     chosen = weights(
@@ -367,6 +373,8 @@ def _evaluate(
         typical=typical,
         rule=rule,
         entries={e.name: e.factors for e in entries},
+        settled=tuple(e.name for e in entries if e.settled),
+        grain=assembly.grain,
         usual=float(np.median(finite)) if len(finite) else 0.0,
         notes=report.to_json(),
         scores=scores,
