@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from automl.compute import LocalExecutor, executor
+from automl.compute import TaskExecutor, executor
 from automl.errors import RunError
 from automl.worker import InitializerError, Report, describe
 
@@ -55,7 +55,7 @@ class Crew:
         output: Path,
     ) -> None:
         self.workers = workers
-        self._make: Callable[[], LocalExecutor] = lambda: executor(
+        self._make: Callable[[], TaskExecutor] = lambda: executor(
             "local",
             workers=workers,
             threads=threads,
@@ -63,7 +63,7 @@ class Crew:
             preload=preload,
             output=output,
         )
-        self._held: list[LocalExecutor] = []
+        self._held: list[TaskExecutor] = []
         weakref.finalize(self, _kill_all, self._held)
 
     def submit(self, function: Callable[..., Report], *args: Any, timeout: float | None) -> Future[Report]:
@@ -79,7 +79,7 @@ class Crew:
             self.kill()
             raise RunError(f"worker processes cannot be started: {error}") from error
 
-    def _pool(self) -> LocalExecutor:
+    def _pool(self) -> TaskExecutor:
         if not self._held:
             self._held.append(self._make())
         return self._held[0]
@@ -121,7 +121,7 @@ class Crew:
         return Ending(report.status, report.reason)
 
 
-def _kill_all(held: list[LocalExecutor]) -> None:
+def _kill_all(held: list[TaskExecutor]) -> None:
     while held:
         held.pop().kill()
 
