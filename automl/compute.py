@@ -1,17 +1,19 @@
 """Where work is done: executors by name. `executor("local")` is a pool of processes whose stuck workers can be killed.
 
+`executor("dask://host:port")`, `"ray://host:port"` and `"spark"` hand the same tasks to a cluster (`automl.engines`).
+
 The local pool never runs the user's script again, forks no threads, gives each worker its own thread count, and its
 workers end with the process that started them, however that one ends.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from automl.errors import ConfigError, UnknownNameError
-from automl.inline import InlineExecutor
+from automl.errors import ConfigError
 from automl.processes import worker_context
 from automl.worker import call, start_worker
 
@@ -25,39 +27,68 @@ Initializer = tuple[str, "Mapping[str, Any]"]
 """What a worker does once before its first task: (`"module:function"`, keyword arguments)."""
 
 
+class TaskExecutor(Executor):
+    """What all executors here can: tasks with a time limit, and an end at once."""
+
+    @property
+    @abstractmethod
+    def workers(self) -> int:
+        """How many tasks run at a time."""
+
+    @abstractmethod
+    def submit(  # type: ignore[override]
+        self, fn: Callable[..., T], /, *args: Any, timeout: float | None = None, **kwargs: Any
+    ) -> Future[T]:
+        """Schedule `fn(*args, **kwargs)`, which may run for `timeout` seconds."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """Stop all tasks and close, without waiting for any of them."""
+
+
 def executor(
     name: str = "local",
     *,
-    workers: int = 1,
+    workers: int | None = None,
     threads: int = 1,
     initializer: Initializer | None = None,
     preload: Sequence[str] = (),
     output: Path | None = None,
-) -> LocalExecutor | InlineExecutor:
+) -> TaskExecutor:
     """Return the executor of that name.
 
     Parameters
     ----------
-    name : `"local"`, or `"inline"`: in this very process, one task after the other.
-    workers : processes. threads : threads each of them may use.
+    name : `"local"`, `"dask://host:port"` (a scheduler), `"ray://host:port"` (a Ray Client server), `"spark"` (the
+        session there is, else the configured master, else this machine) or `"spark://host:port"` (a standalone master);
+        `"inline"` is this very process, one task after the other.
+    workers : tasks at a time; None = 1 locally, and as many as the cluster runs elsewhere.
+    threads : threads each task may use.
     initializer : run in each worker before its first task; its failure is the failure of that task.
-    preload : modules imported once and shared by all workers, so that a restarted one is ready at once.
-    output : file that takes what workers write to stdout and stderr; None = where ours goes.
+    preload : modules imported once and shared by all workers, so that a restarted one is ready at once. Local only.
+    output : file that takes what workers write to stdout and stderr; None = where ours goes. Local only: clusters
+        have logs of their own.
 
     Raises
     ------
-    ConfigError : unknown name, or a count below 1.
+    ConfigError : unknown name, malformed address, or a count below 1.
+    MissingPackageError : the engine's package is not installed.
+    EngineError : the cluster cannot be reached.
     """
     if name == "inline":
+        from automl.inline import InlineExecutor
+
         return InlineExecutor(initializer)
-    if name != "local":
-        raise UnknownNameError("compute backend", name, ["local", "inline"])
-    if workers < 1 or threads < 1:
+    if threads < 1 or (workers is not None and workers < 1):
         raise ConfigError(f"workers and threads must be at least 1, got {workers!r} and {threads!r}.")
-    return LocalExecutor(workers, threads=threads, initializer=initializer, preload=preload, output=output)
+    if name == "local":
+        return LocalExecutor(workers or 1, threads=threads, initializer=initializer, preload=preload, output=output)
+    from automl.engines import connect
+
+    return connect(name, workers=workers, threads=threads, initializer=initializer)
 
 
-class LocalExecutor(Executor):
+class LocalExecutor(TaskExecutor):
     """Processes on this machine; a task past its time limit or cancelled while it runs is killed.
 
     A task's function and arguments must be importable in a fresh process: nothing of the user's script is.
@@ -75,7 +106,7 @@ class LocalExecutor(Executor):
     ) -> None:
         from pebble import ProcessPool
 
-        self.workers = workers
+        self._workers = workers
         self._initializer = initializer
         self._pool = ProcessPool(
             max_workers=workers,
@@ -83,6 +114,11 @@ class LocalExecutor(Executor):
             initargs=(threads, None if output is None else str(output)),
             context=worker_context(threads, tuple(preload)),
         )
+
+    @property
+    def workers(self) -> int:
+        """Processes of the pool."""
+        return self._workers
 
     def submit(  # type: ignore[override]
         self, fn: Callable[..., T], /, *args: Any, timeout: float | None = None, **kwargs: Any

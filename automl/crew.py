@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from automl.compute import executor
+from automl.compute import TaskExecutor, executor
 from automl.errors import RunError
 from automl.worker import InitializerError, Report, describe
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
-
-    from automl.compute import LocalExecutor
-    from automl.inline import InlineExecutor
 
 LOG = logging.getLogger("automl")
 
@@ -59,7 +56,7 @@ class Crew:
         output: Path,
     ) -> None:
         self.workers = max(workers, 1)
-        self._make: Callable[[], LocalExecutor | InlineExecutor] = lambda: executor(
+        self._make: Callable[[], TaskExecutor] = lambda: executor(
             "local" if workers else "inline",
             workers=self.workers,
             threads=threads,
@@ -67,7 +64,7 @@ class Crew:
             preload=preload,
             output=output,
         )
-        self._held: list[LocalExecutor | InlineExecutor] = []
+        self._held: list[TaskExecutor] = []
         weakref.finalize(self, _kill_all, self._held)
 
     def submit(self, function: Callable[..., Report], *args: Any, timeout: float | None) -> Future[Report]:
@@ -83,7 +80,7 @@ class Crew:
             self.kill()
             raise RunError(f"worker processes cannot be started: {error}") from error
 
-    def _pool(self) -> LocalExecutor | InlineExecutor:
+    def _pool(self) -> TaskExecutor:
         if not self._held:
             self._held.append(self._make())
         return self._held[0]
@@ -125,7 +122,7 @@ class Crew:
         return Ending(report.status, report.reason)
 
 
-def _kill_all(held: list[LocalExecutor | InlineExecutor]) -> None:
+def _kill_all(held: list[TaskExecutor]) -> None:
     while held:
         held.pop().kill()
 

@@ -5,6 +5,7 @@ AutoMLError
 │   └── UnknownNameError   a name is not in its registry (with a did-you-mean)
 ├── DataError              the user's data cannot be used as it is
 ├── MissingPackageError    an optional package is not installed
+├── EngineError            a cluster cannot be reached, or lost a task for good
 ├── ModelFileError         a saved model is truncated, tampered with or too new
 ├── RunError               a run directory cannot do what was asked of it
 ├── DeadlineExceededError  work was stopped because its time was over
@@ -58,6 +59,10 @@ class MissingPackageError(AutoMLError, ImportError):
         fix = f"pip install 'forecastle[{extra}]'" if extra else f"pip install {package}"
         super().__init__(f"{purpose} needs the package {package!r}, which is not installed. Fix: {fix}")
         self.fix = fix
+
+
+class EngineError(AutoMLError):
+    """A compute engine cannot be reached or used, or a task's workers died until it was given up."""
 
 
 class ModelFileError(AutoMLError):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from automl.candidates import import_object
+from automl.compute import TaskExecutor
 from automl.worker import InitializerError, describe
 
 if TYPE_CHECKING:
@@ -14,17 +15,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class InlineExecutor(Executor):
+class InlineExecutor(TaskExecutor):
     """Runs each task when it is handed in; its future is done when `submit` returns.
 
     Nothing can be killed here: a task ends by itself or when it looks at its deadline, and a crash in native code is
     ours.
     """
 
-    workers = 1
-
     def __init__(self, initializer: tuple[str, Mapping[str, Any]] | None = None) -> None:
         self._initializer = initializer
+
+    @property
+    def workers(self) -> int:
+        """Return 1."""
+        return 1
 
     def submit(  # type: ignore[override]
         self, fn: Callable[..., T], /, *args: Any, timeout: float | None = None, **kwargs: Any

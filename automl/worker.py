@@ -75,11 +75,9 @@ def start_worker(threads: int, output: str | None) -> None:
     if os.name != "nt":
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
-    for name in THREAD_VARIABLES:
-        os.environ[name] = str(threads)
     if output is not None:
         _redirect(output)
-    _limit_threads(threads)
+    limit_threads(threads)
     _follow_parent()
 
 
@@ -94,8 +92,10 @@ def _redirect(output: str) -> None:
     os.close(handle)
 
 
-def _limit_threads(threads: int) -> None:
-    """Limit libraries that were loaded before (by the fork server) and did not read the environment."""
+def limit_threads(threads: int) -> None:
+    """Limit the threads of numerical libraries: those to come by the environment, those loaded before directly."""
+    for name in THREAD_VARIABLES:
+        os.environ[name] = str(threads)
     if "numpy" not in sys.modules:
         return
     with suppress(ImportError):  # comes with scikit-learn; without it the environment has to do
@@ -126,7 +126,8 @@ def _die_with(sentinel: int) -> None:
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-_initialized = False
+_initialized: str | None = None
+_initializing = threading.Lock()
 
 
 def call(
@@ -134,17 +135,30 @@ def call(
     fn: Callable[..., T],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
+    owner: str = "",
 ) -> T:
-    """Run a task; before the first one of this process the initializer, inside the task's own time limit."""
-    global _initialized  # noqa: PLW0603 - one process, one initializer
-    if initializer is not None and not _initialized:
+    """Run a task; before the first one of its owner in this process the initializer, inside the task's own time limit.
+
+    Parameters
+    ----------
+    owner : the executor the task comes from; a process of a cluster may serve several, one after the other.
+    """
+    if initializer is not None:
+        _initialize(initializer, owner)
+    return fn(*args, **kwargs)
+
+
+def _initialize(initializer: tuple[str, Mapping[str, Any]], owner: str) -> None:
+    global _initialized  # noqa: PLW0603 - one process, one initializer at a time
+    with _initializing:  # a cluster's worker may run tasks in several threads
+        if _initialized == owner:
+            return
         target, values = initializer
         try:
             import_object(target)(**values)
         except Exception as error:
             raise InitializerError(f"{target} failed: {describe(error)}") from error
-        _initialized = True
-    return fn(*args, **kwargs)
+        _initialized = owner
 
 
 # -- peak memory ------------------------------------------------------------------------------------------------------

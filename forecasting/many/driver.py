@@ -17,7 +17,9 @@ from automl.worker import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from concurrent.futures import Executor, Future
+    from concurrent.futures import Future
+
+    from automl.compute import TaskExecutor
 
 LOG = logging.getLogger("forecasting.many")
 
@@ -30,13 +32,13 @@ _EVERY = 10.0
 
 
 @contextmanager
-def crew(compute: str, workers: int) -> Iterator[Executor]:
+def crew(compute: str, workers: int | None) -> Iterator[TaskExecutor]:
     """Give workers of a compute backend; on the way out they are let go (at once after an error)."""
     hired = executor(compute, workers=workers, threads=1, preload=PRELOAD)
     try:
         yield hired
     except BaseException:
-        hired.shutdown(wait=False, cancel_futures=True)
+        hired.kill()
         raise
     hired.shutdown(wait=True)
 
@@ -92,7 +94,7 @@ class Progress:
 
 
 def run_pieces(
-    hired: Executor,
+    hired: TaskExecutor,
     function: Callable[..., Any],
     jobs: Mapping[int, Sequence[Any]],
     on_done: Callable[[int, Any], None],
@@ -111,7 +113,7 @@ def run_pieces(
     tries = dict.fromkeys(jobs, 0)
     running: dict[Future[Any], int] = {}
     failed: dict[int, str] = {}
-    width = max(1, int(getattr(hired, "workers", 1))) + _AHEAD
+    width = max(1, hired.workers) + _AHEAD
     while waiting or running:
         while waiting and len(running) < width:
             piece = waiting.pop(0)

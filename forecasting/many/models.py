@@ -31,8 +31,9 @@ from forecasting.many.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from concurrent.futures import Executor
     from contextlib import AbstractContextManager
+
+    from automl.compute import TaskExecutor
 
 LOG = logging.getLogger("forecasting")
 
@@ -56,7 +57,7 @@ class ManyModels:
     freq, columns, known, past, static, quantiles, seed, settings : as of `Forecaster`.
     search : "shared" or "each". time_limit : seconds of each group's search (search="each").
     compute : "local", "dask://host:port", "ray://host:port" or "spark"; workers read and write the job's folder.
-    workers : local processes, None = one a core.
+    workers : pieces at a time, None = one a core of this machine, or as many as the cluster has workers.
     piece_rows : rows of a piece, about; a worker holds one piece at a time. Forecasts do not depend on it.
 
     Examples
@@ -109,7 +110,9 @@ class ManyModels:
         self.by = None if by is None else (by,) if isinstance(by, str) else tuple(by)
         self.search = search
         self.compute = compute
-        self.workers = workers or self.settings.search.workers or os.cpu_count() or 1
+        here = workers or self.settings.search.workers or os.cpu_count() or 1
+        self.settings = replace(self.settings, search=replace(self.settings.search, workers=here))
+        self.workers = here if compute == "local" else workers
         self.piece_rows = piece_rows
         self._folder: Folder | None = None
         self._spec: Spec | None = None
@@ -177,7 +180,7 @@ class ManyModels:
         """A search of its own for each group takes long: what is lost with a piece is kept small."""
         return self.piece_rows if self.search == "shared" else min(self.piece_rows, _EACH_ROWS)
 
-    def _crew(self) -> AbstractContextManager[Executor]:
+    def _crew(self) -> AbstractContextManager[TaskExecutor]:
         return crew(self.compute, self.workers)
 
     def _resolve(self, source: Source) -> Spec:

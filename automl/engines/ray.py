@@ -1,0 +1,69 @@
+"""`ray://host:port`: tasks on a Ray cluster, through its Ray Client server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from automl.engines.base import RETRIES, EngineExecutor
+from automl.engines.connection import Shared, reach, within
+from automl.engines.task import perform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_connection = Shared()
+_START_SECONDS = 30.0
+"""Time for what listens there to start a server of its own for us, as Ray does for each client."""
+
+
+class RayExecutor(EngineExecutor):
+    """Tasks on a Ray cluster; each takes as many of its CPUs as it may use threads.
+
+    A task whose worker dies is run again three times; one past its limit or cancelled is killed. A process can be
+    connected to one Ray cluster: a connection that the program has already (`ray.init`) is used as it is and left open.
+    Clusters that ask for a token take it from `RAY_AUTH_MODE=token` and `RAY_AUTH_TOKEN`.
+    """
+
+    def _open(self, place: tuple[str, int] | None) -> None:
+        import ray
+
+        self._ours = _connection.take(
+            self.name, ray.is_initialized, lambda: self._connect(place or ("127.0.0.1", 10001))
+        )
+        self._remote = ray.remote(perform).options(num_cpus=self._threads, max_retries=RETRIES, retry_exceptions=False)
+
+    def _connect(self, place: tuple[str, int]) -> None:
+        import ray
+
+        fix = (
+            f"start `ray start --head --ray-client-server-port {place[1]}` there with the same versions of Python and "
+            "Ray (pip install 'ray[client]'), set RAY_AUTH_TOKEN if it asks for a token, or correct the address"
+        )
+        reach(self.name, place, fix)
+
+        def connect() -> Any:
+            return ray.init(address=self.name, logging_level="error", log_to_driver=False)
+
+        within(self.name, connect, fix, _START_SECONDS)
+
+    def _slots(self) -> int:
+        import ray
+
+        return int(ray.cluster_resources().get("CPU", 0)) // self._threads
+
+    def _start(self, work: bytes, done: Callable[[bytes | BaseException], None]) -> Any:
+        reference = self._remote.remote(work)
+        future = reference.future()
+        future.add_done_callback(lambda f: done(f.exception() or f.result()))
+        return reference
+
+    def _stop(self, handle: Any) -> None:
+        import ray
+
+        ray.cancel(handle, force=True)
+
+    def _close(self) -> None:
+        import ray
+
+        if self._ours:
+            _connection.give_back(ray.shutdown)
