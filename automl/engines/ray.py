@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _connection = Shared()
-_START_SECONDS = 30.0
-"""Time for what listens there to start a server of its own for us, as Ray does for each client."""
+_START_SECONDS = 75.0
+"""Time for a Ray Client server to start a server of its own for us, twice."""
 
 
 class RayExecutor(EngineExecutor):
@@ -21,7 +21,8 @@ class RayExecutor(EngineExecutor):
 
     A task whose worker dies is run again three times; one past its limit or cancelled is killed. A process can be
     connected to one Ray cluster: a connection that the program has already (`ray.init`) is used as it is and left open.
-    Clusters that ask for a token take it from `RAY_AUTH_MODE=token` and `RAY_AUTH_TOKEN`.
+    Clusters that ask for a token take it from `RAY_AUTH_MODE=token` and `RAY_AUTH_TOKEN`. Connecting that takes half a
+    minute now and then is Ray's head hanging in a fork; `GRPC_ENABLE_FORK_SUPPORT=0` in the head's environment helps.
     """
 
     def _open(self, place: tuple[str, int] | None) -> None:
@@ -41,10 +42,22 @@ class RayExecutor(EngineExecutor):
         )
         reach(self.name, place, fix)
 
-        def connect() -> Any:
-            return ray.init(address=self.name, logging_level="error", log_to_driver=False)
+        def connect() -> None:
+            try:
+                self._init()
+            except ConnectionError as error:
+                if "connection timeout" in str(error):  # no Ray there
+                    raise
+                # the server made for us may die of a fork beside gRPC's threads: Ray's own race, won by trying again
+                ray.shutdown()
+                self._init()
 
         within(self.name, connect, fix, _START_SECONDS)
+
+    def _init(self) -> None:
+        import ray
+
+        ray.init(address=self.name, logging_level="error", log_to_driver=False)
 
     def _slots(self) -> int:
         import ray
