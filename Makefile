@@ -10,7 +10,7 @@ FORECASTLE_DEEP ?= 1
 # one version for everybody; where an index offers a CPU build of it, pip takes that one
 TORCH = torch==2.13.0
 # each test process and each worker counts on its own core
-PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
+PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadgroup
 
 .PHONY: help demo install dev deep test check format clean
 

@@ -19,6 +19,8 @@ from tests.automl.helpers import alive, wait_for
 
 PATIENCE = 60
 
+pytestmark = pytest.mark.xdist_group("clusters")  # one cluster at a time: two fight for the cores
+
 
 @pytest.fixture(scope="module", params=clusters.PACKAGES)
 def cluster(request):

@@ -14,6 +14,8 @@ from tests.automl import clusters
 from tests.automl.test_engines import with_stderr
 from tests.forecasting.test_many import many, sales, split
 
+pytestmark = pytest.mark.xdist_group("clusters")  # one cluster at a time: two fight for the cores
+
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
