@@ -136,12 +136,12 @@ def test_the_leaderboard_of_a_run_lists_everyone(tmp_path):
     assert set(board["learner"]) >= set(LEARNERS)
     rows = board.set_index("model")
     assert rows.loc["KNN", "reason"] == "blocked by the settings"
-    assert rows.loc["Naive", "reason"] == "max_trials was reached before its turn"
-    assert rows.loc["Naive", "status"] == "skipped"
-    assert pd.isna(rows.loc["Naive", "score"])
+    assert rows.loc["ElasticNet", "reason"] == "max_trials was reached before its turn"
+    assert rows.loc["ElasticNet", "status"] == "skipped"
+    assert pd.isna(rows.loc["ElasticNet", "score"])
     assert Forecaster.load(tmp_path / "run").leaderboard().equals(board)
     more = Forecaster.resume(tmp_path / "run", more_trials=4).leaderboard()
-    assert more.loc[more["learner"] == "Naive", "status"].tolist() == ["completed"]
+    assert more.loc[more["learner"] == "ElasticNet", "status"].tolist() == ["completed"]
 
 
 def test_a_trial_tells_each_fit_how_many_windows_are_still_to_come(monkeypatch, tmp_path):
