@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from automl.candidates import Candidate, JsonScalar
 from automl.errors import ConfigError, RunError, UnknownNameError
 from automl.files import publish, remove, write_json
+from automl.locks import is_owned, take
 from automl.worker import RECORD
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ Status = Literal["completed", "pruned", "failed", "timeout", "cancelled"]
 Direction = Literal["min", "max"]
 Verb = Literal["pause", "resume", "cancel", "cancel-trial"]
 
-_CLAIM_TRIES, _CLAIM_WAIT = 10, 0.02
+_LOCK = "owner.lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,31 +303,16 @@ class Run:
 
     def is_live(self) -> bool:
         """Whether a process (this one included) owns the run now."""
-        try:
-            handle = os.open(self.path / "owner.lock", os.O_RDWR)
-        except FileNotFoundError:
-            return False
-        try:
-            return not _try_lock(handle, shared=True)
-        finally:
-            os.close(handle)
+        return is_owned(self.path / _LOCK)
 
     def _take_lock(self) -> int:
-        try:
-            handle = os.open(self.path / "owner.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise RunError(f"the run folder {self.path} cannot be written: {error}.") from error
-        for attempt in range(_CLAIM_TRIES):  # somebody asking `is_live` holds the lock for an instant
-            if _try_lock(handle, shared=False):
-                os.ftruncate(handle, 0)
-                os.write(handle, f"{os.getpid()}\n".encode())
-                return handle
-            if attempt + 1 < _CLAIM_TRIES:
-                time.sleep(_CLAIM_WAIT)
-        os.close(handle)
-        raise RunError(
-            f"another live process works on the run in {self.path}. Fix: wait for it, or send it the command cancel."
-        )
+        handle = take(self.path / _LOCK, f"the run folder {self.path}")
+        if handle is None:
+            raise RunError(
+                f"another live process works on the run in {self.path}. Fix: wait for it, or send it the command "
+                "cancel."
+            )
+        return handle
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
@@ -483,28 +469,3 @@ def _loss(trial: TrialRecord, metric: str, direction: Direction) -> float:
 
 def _read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _try_lock(handle: int, *, shared: bool) -> bool:
-    """Take the lock without waiting; it is freed when the handle is closed or the process dies."""
-    if os.name == "nt":
-        return _try_lock_windows(handle)
-    import fcntl
-
-    try:
-        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _try_lock_windows(handle: int) -> bool:
-    import msvcrt
-
-    try:
-        os.lseek(handle, 1 << 30, os.SEEK_SET)  # beyond the content, which others must be able to read
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        os.lseek(handle, 0, os.SEEK_SET)
-    except OSError:
-        return False
-    return True

@@ -115,7 +115,9 @@ class HierarchicalForecaster:
             if data.empty:
                 raise DataError(f"no row has {column} = {value!r}, so there is no such branch to train.")
         self._tree = Tree(self.levels, paths([data[c].tolist() for c in self.levels]))
-        times, table = self._table(data, self.target, "sum")
+        leaf = self._leaf_of(data)
+        times = np.unique(data[self.time].to_numpy())
+        table = self._table(data, leaf, self.target, "sum", times)
         self._history, self._last, self._errors = table, times[-1], None
         nodes = self._nodes()
         values = self._of_nodes(table, "sum")[nodes]
@@ -124,7 +126,7 @@ class HierarchicalForecaster:
         long = self._long(nodes[rows], times[columns])
         long[self.target] = values[given]
         for name in self.known:
-            long[name] = self._of_nodes(self._table(data, name, "mean", times)[1], "mean")[nodes][given]
+            long[name] = self._of_nodes(self._table(data, leaf, name, "mean", times), "mean")[nodes][given]
         self.forecaster.fit(long, path=path)
         return self
 
@@ -143,7 +145,7 @@ class HierarchicalForecaster:
         ----------
         future : rows of the leaves ahead with the known covariates, needed where there are any. level : whose nodes are
             returned: a level, None (the total) or "all". quantiles : columns `yhat-q-0.1` for 0.1; quantiles do not add
-            up, their distances from the point take the spread of the reconciled errors. method, allocation : others
+            up, they keep their distances from the point, or more where reconciled errors spread more. method, allocation : others
             than the model's.
 
         Returns
@@ -225,16 +227,15 @@ class HierarchicalForecaster:
             data[name] = data[name].astype(object).where(data[name].notna(), "(none)")
         return data
 
-    def _table(
-        self, data: pd.DataFrame, column: str, how: str, times: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _leaf_of(self, data: pd.DataFrame) -> np.ndarray:
+        """Number of each row's leaf, -1 = one that the tree does not have. Shape [rows]."""
+        place = {leaf: i for i, leaf in enumerate(self._fitted().leaves)}
+        rows = zip(*(data[c].tolist() for c in self.levels), strict=True)
+        return np.array([place.get(row, -1) for row in rows], dtype=np.int64)
+
+    def _table(self, data: pd.DataFrame, leaf: np.ndarray, column: str, how: str, times: np.ndarray) -> np.ndarray:
         """One column by leaf and time, NaN where there is no row. Shape [leaves, times]."""
         tree = self._fitted()
-        place = {leaf: i for i, leaf in enumerate(tree.leaves)}
-        rows = zip(*(data[c].tolist() for c in self.levels), strict=True)
-        leaf = np.array([place.get(row, -1) for row in rows], dtype=np.int64)
-        if times is None:
-            times = np.unique(data[self.time].to_numpy())
         when = np.searchsorted(times, data[self.time].to_numpy())
         value = data[column].to_numpy(dtype=float)
         good = (leaf >= 0) & (when < len(times)) & np.isfinite(value)
@@ -245,7 +246,7 @@ class HierarchicalForecaster:
         total = np.bincount(cell, weights=value[good], minlength=size)
         with np.errstate(invalid="ignore", divide="ignore"):
             filled = np.where(count > 0, total / (count if how == "mean" else 1), np.nan)
-        return times, filled.reshape(len(tree.leaves), len(times))
+        return filled.reshape(len(tree.leaves), len(times))
 
     def _of_nodes(self, table: np.ndarray, how: str) -> np.ndarray:
         """Sums or means of all nodes, NaN where none of a node's leaves has a value. Shape [nodes, times]."""
@@ -278,8 +279,9 @@ class HierarchicalForecaster:
             if future is None:
                 raise DataError(f"future is needed: it brings the known covariates {', '.join(self.known)}.")
             data = self._read(future, need_target=False)
+            leaf = self._leaf_of(data)
             for name in self.known:
-                rows[name] = self._of_nodes(self._table(data, name, "mean", times)[1], "mean")[nodes].ravel()
+                rows[name] = self._of_nodes(self._table(data, leaf, name, "mean", times), "mean")[nodes].ravel()
         out = self.forecaster.predict(rows, quantiles=quantiles)
         columns = ["yhat", *(f"yhat-q-{q:g}" for q in quantiles)]
         return times, out[columns].to_numpy(dtype=float).reshape(len(nodes), h, len(columns))
@@ -297,7 +299,9 @@ class HierarchicalForecaster:
             covariance = shrunk(self._residuals())
         way = Reconciliation(tree, method, covariance)
         point = way.points(base[:, :, 0])
-        distance = (base[:, :, 1:] - base[:, :, :1]) * way.widths()[:, None, None]
+        # a node's own intervals were calibrated out of sample, the spread of reconciled errors is known in sample only:
+        # it may widen them, and says too little to narrow them
+        distance = (base[:, :, 1:] - base[:, :, :1]) * np.maximum(way.widths(), 1.0)[:, None, None]
         return np.concatenate([point[:, :, None], point[:, :, None] + distance], axis=2)
 
     def _residuals(self) -> np.ndarray:

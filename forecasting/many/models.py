@@ -17,6 +17,7 @@ import pandas as pd
 from automl.errors import ConfigError, DataError, RunError
 from automl.files import write_json
 from automl.guardrails import Report
+from automl.locks import owned
 from forecasting.config import Columns, Settings
 from forecasting.forecaster import merged_settings, steps_of
 from forecasting.frame import resolve
@@ -142,16 +143,19 @@ class ManyModels:
         source = replace(source, text=tuple(dict.fromkeys((*spec.by, *spec.ids))))
         if (folder.root / "many.json").is_file():
             folder.check(spec)
-        elif folder.root.exists() and any(folder.root.iterdir()):
+        elif folder.root.exists() and any(folder.root.glob("[!.]*")):
             raise RunError(f"{folder.root} holds other files. Fix: an empty or new folder.")
-        folder.write_spec(spec)
-        if not folder.pieces.is_dir():
-            count = max(1, -(-source.rows() // self._rows_a_piece()))
-            Shuffle(folder.pieces, spec.by, spec.ids, spec.target, count).run(source, spec.columns)
-        pieces, groups = read_groups(folder.pieces)
-        if self.search == "shared" and not (folder.shared / "knowledge").is_dir():
-            learn(folder, spec, groups, pieces, self._crew)
-        self._fit_pieces(folder, groups, pieces)
+        folder.root.mkdir(parents=True, exist_ok=True)
+        with owned(folder.root / ".owner.lock", f"the job in {folder.root}"):
+            if not (folder.root / "many.json").is_file():
+                folder.write_spec(spec)
+            if not folder.pieces.is_dir():
+                count = max(1, -(-source.rows() // self._rows_a_piece()))
+                Shuffle(folder.pieces, spec.by, spec.ids, spec.target, count).run(source, spec.columns)
+            pieces, groups = read_groups(folder.pieces)
+            if self.search == "shared" and not (folder.shared / "knowledge").is_dir():
+                learn(folder, spec, groups, pieces, self._crew)
+            self._fit_pieces(folder, groups, pieces)
         self._folder, self._spec = folder, spec
         self._tell()
         return self

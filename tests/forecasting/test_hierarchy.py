@@ -136,6 +136,14 @@ def test_every_level_adds_up(fitted, method):
     assert out["month"].min() == pd.Timestamp("2023-01-01")
 
 
+def test_reconciling_narrows_no_interval(fitted):
+    own = fitted.forecaster.predict(quantiles=[0.1, 0.9])
+    width = (own["yhat-q-0.9"] - own["yhat-q-0.1"]).to_numpy()
+    for method in METHODS:
+        out = fitted.predict(method=method, quantiles=[0.1, 0.9])
+        assert (out["yhat-q-0.9"] - out["yhat-q-0.1"]).sum() >= width.sum() - 1e-6
+
+
 def test_one_level_at_a_time(fitted):
     whole = fitted.predict()
     state = fitted.predict(level="state")

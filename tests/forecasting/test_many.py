@@ -14,6 +14,7 @@ import pytest
 
 from automl.budget import ExitCriteria
 from automl.errors import ConfigError, DataError, RunError
+from automl.locks import owned
 from forecasting import Columns, Forecaster, ManyModels
 from forecasting.config import SearchSettings, Settings
 from forecasting.many.choice import RULES, Rule, apart, group_errors, shares
@@ -278,6 +279,8 @@ def test_arguments_and_folders_are_checked(frames, tmp_path):
         many().fit(frames[0], path=tmp_path)
     job = tmp_path / "job"
     many().fit(frames[0], path=job)
+    with owned(job / ".owner.lock", "it"), pytest.raises(RunError, match="another live process works on the job in"):
+        many().fit(frames[0], path=job)
     with pytest.raises(RunError, match="a job with other source"):
         many().fit(frames[0].iloc[:-1], path=job)
     with pytest.raises(DataError, match="groups that training did not have, first 77/plain"):
