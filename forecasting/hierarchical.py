@@ -145,8 +145,8 @@ class HierarchicalForecaster:
         ----------
         future : rows of the leaves ahead with the known covariates, needed where there are any. level : whose nodes are
             returned: a level, None (the total) or "all". quantiles : columns `yhat-q-0.1` for 0.1; quantiles do not add
-            up, they keep their distances from the point, or more where reconciled errors spread more. method, allocation : others
-            than the model's.
+            up, they keep their distances from the point, or more where reconciled errors spread more. method,
+            allocation : others than the model's.
 
         Returns
         -------

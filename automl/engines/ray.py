@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from automl.engines.base import RETRIES, EngineExecutor
@@ -57,7 +58,10 @@ class RayExecutor(EngineExecutor):
     def _init(self) -> None:
         import ray
 
-        ray.init(address=self.name, logging_level="error", log_to_driver=False)
+        with warnings.catch_warnings():
+            # a slow head is told of as a warning while Ray goes on trying; what comes of it is an answer or an error
+            warnings.filterwarnings("ignore", message="Ray Client connection timed out")
+            ray.init(address=self.name, logging_level="error", log_to_driver=False)
 
     def _slots(self) -> int:
         import ray

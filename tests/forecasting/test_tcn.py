@@ -556,7 +556,7 @@ def test_a_run_that_allows_it_by_name_has_it_in_its_ensemble(tmp_path):
     from forecasting.forecaster import Forecaster
     from tests.forecasting.frames import monthly, quick
 
-    settings = quick(2, allowed=["SeasonalNaive", "tcn"], n_windows=1)
+    settings = quick(2, allowed=["SeasonalNaive", "tcn"], n_windows=1, metric="mase")
     model = Forecaster(3, settings=settings).fit(monthly(n_series=2, rows=36), path=tmp_path / "run")
     board = model.leaderboard().set_index("model")
     assert board.loc["TCNForecaster", "status"] == "completed"
