@@ -65,17 +65,15 @@ def answer_piece(root: str, number: int, asked: dict[str, Any]) -> int:
     question = Question.from_json(asked)
     folder = Folder(Path(root))
     spec, shared = folder.spec(), Knowledge.load(folder)
-    rows = read_piece(folder.pieces, number)
-    if rows is None or not has_model(folder, number):
+    if not has_model(folder, number):
         return 0
     model = PieceModel(folder, spec, shared, number)
-    of_series = group_of_series(rows, row_places(rows, spec.by), spec.ids)
     if question.groups is not None:
         wanted = set(question.groups)
-        model.only([key for key, place in of_series.items() if place in wanted])
+        model.only([key for key, place in _groups(folder, spec, number).items() if place in wanted])
         if not model.series:
             return 0
-    frame = _answer(question, folder, spec, shared, model, number, of_series)
+    frame = _answer(question, folder, spec, shared, model, number)
     if frame is None or frame.empty:
         return 0
     write_parquet(frame, question.file(number))
@@ -89,11 +87,11 @@ def _answer(
     shared: Knowledge,
     model: PieceModel,
     number: int,
-    of_series: dict[Key, int],
 ) -> pd.DataFrame | None:
     if question.kind == "backtest":
         levels = check_quantiles(question.quantiles or spec.settings.quantiles)
-        return model.backtest_windows(_errors(folder, shared, number, of_series), levels)
+        errors = _errors(folder, shared, number, _groups(folder, spec, number))
+        return model.backtest_windows(errors, levels)
     history = None if question.history is None else _later(question.history, number, model)
     if question.kind == "rolling":
         if history is None:
@@ -113,6 +111,12 @@ def _answer(
         level=question.level,
         model=question.model,
     )
+
+
+def _groups(folder: Folder, spec: Spec, number: int) -> dict[Key, int]:
+    """Series key -> hash of its group, from the rows of a piece."""
+    rows = read_piece(folder.pieces, number)
+    return {} if rows is None else group_of_series(rows, row_places(rows, spec.by), spec.ids)
 
 
 def _later(path: str, number: int, model: PieceModel) -> pd.DataFrame | None:

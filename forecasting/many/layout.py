@@ -45,10 +45,15 @@ class Spec:
     source: list[Any]
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """Columns that tell groups or series apart."""
+        return tuple(dict.fromkeys((*self.by, *self.ids)))
+
+    @property
     def columns(self) -> list[str]:
         """Columns that are read."""
         data = self.settings.data
-        wanted = [*self.by, *self.ids, self.time, self.target, *data.covariates.all]
+        wanted = [*self.keys, self.time, self.target, *data.covariates.all]
         return list(dict.fromkeys([*wanted, *([data.weight] if data.weight else [])]))
 
     def future_columns(self, have: list[str]) -> list[str]:

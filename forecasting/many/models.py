@@ -26,7 +26,7 @@ from forecasting.many.answers import Question, answer_piece
 from forecasting.many.driver import Progress, crew, run_pieces
 from forecasting.many.layout import Folder, Spec
 from forecasting.many.piece import DONE, FAILED, FALLBACK, fit_piece
-from forecasting.many.pieces import Known, Shuffle, hash_of, key_types, piece_of, read_groups
+from forecasting.many.pieces import Known, Shuffle, hash_of, key_types, piece_of, read_groups, text_of
 from forecasting.many.shared import Knowledge, learn
 from forecasting.many.source import Source
 
@@ -140,7 +140,7 @@ class ManyModels:
         folder = Folder(Path(path).resolve())
         source = Source(data)
         spec = self._resolve(source)
-        source = replace(source, text=tuple(dict.fromkeys((*spec.by, *spec.ids))))
+        source = replace(source, text=spec.keys)
         if (folder.root / "many.json").is_file():
             folder.check(spec)
         elif folder.root.exists() and any(folder.root.glob("[!.]*")):
@@ -382,7 +382,7 @@ class ManyModels:
             for name, given in (("future", future), ("history", history)):
                 if given is None:
                     continue
-                source = Source(given, text=tuple(dict.fromkeys((*spec.by, *spec.ids))))
+                source = Source(given, text=spec.keys)
                 prints[name] = source.print()
                 self._lay(source, Path(work) / name, spec, pieces, groups, name)
                 laid[name] = str(Path(work) / name)
@@ -441,7 +441,7 @@ class ManyModels:
         out = []
         for key in groups:
             parts = (key,) if isinstance(key, str | int | float) else tuple(key)
-            text = [f"{p:.0f}" if isinstance(p, float) and p.is_integer() else str(p) for p in parts]
+            text = [str(text_of(pd.Series([part]))[0]) for part in parts]
             if hash_of(text) not in known:
                 raise DataError(f"there is no group {'/'.join(text)} of {list(spec.by)} among the {len(known)} fitted.")
             out.append(hash_of(text))

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from automl.budget import Deadline
-from automl.files import publish, sync_file
+from automl.files import write_atomic
 from forecasting import backtest as bt
 from forecasting import frame as door
 from forecasting.blending import series_errors
@@ -260,12 +260,9 @@ def write_status(folder: Folder, number: int, table: pd.DataFrame) -> dict[str, 
 
 
 def write_parquet(table: pd.DataFrame, path: Path) -> None:
-    """Write under a temporary name, sync, rename."""
+    """Write a table whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.tmp")
-    table.to_parquet(partial, index=False)
-    sync_file(partial)
-    publish(partial, path)
+    write_atomic(path, table.to_parquet(index=False))
 
 
 # -- use --------------------------------------------------------------------------------------------------------------

@@ -326,7 +326,7 @@ def _evaluate(
         direction=metric.direction,
         criteria=ExitCriteria(max_trials=len(listed), early_stopping=False),
         seed=spec.seed,
-        workers=spec.settings.search.workers or _cores(),
+        workers=spec.settings.search.workers or 1,
         threads=1,
         preload=PRELOAD,
     )
@@ -383,12 +383,6 @@ def _evaluate(
 
 def _is_pooled(learner: str) -> bool:
     return LEARNERS.load(learner).unseen == "global"
-
-
-def _cores() -> int:
-    import os
-
-    return os.cpu_count() or 1
 
 
 def _fit_pooled(folder: Folder, knowledge: Knowledge, hire: Callable[[], Any]) -> None:
