@@ -9,9 +9,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from automl.compute import executor
+from automl.errors import EngineError
 from tests.automl.helpers import ENVIRONMENT, ROOT, wait_for
 
 PACKAGES = {"dask": "distributed", "ray": "ray", "spark": "pyspark"}
@@ -34,6 +36,27 @@ def dask():
 
 @contextmanager
 def ray():
+    """A Ray head that has answered: one in ten never does on a busy machine, and is started anew.
+
+    The connection is held open, as a process can have only one, so that tests share it.
+    """
+    with ExitStack() as stack:
+        for attempt in range(4):
+            address = stack.enter_context(ray_head())
+            try:
+                held = executor(address)
+            except EngineError as error:
+                stack.close()
+                if attempt == 3 or "connection timeout" not in str(error):
+                    raise
+            else:
+                stack.callback(held.kill)
+                yield address
+                return
+
+
+@contextmanager
+def ray_head():
     gcs, client = free_port(), free_port()
     head = ["ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2", "--node-ip-address=127.0.0.1"]
     ports = [f"--port={gcs}", f"--ray-client-server-port={client}", "--include-dashboard=false"]
