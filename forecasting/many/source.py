@@ -91,9 +91,16 @@ class Source:
             if self._kind() == "csv":
                 yield from self._csv(columns)
             else:
-                for batch in self._dataset().to_batches(columns=list(columns), batch_size=_BATCH):
+                for batch in self._arrow_batches(list(columns)):
                     if batch.num_rows:
                         yield _plain(batch.to_pandas())
+
+    def _arrow_batches(self, columns: list[str]) -> Iterator[Any]:
+        """Batches of a row group after the other: Arrow's own scan of a dataset reads on ahead of a slow reader."""
+        dataset = self._dataset()
+        for file in dataset.get_fragments():
+            for group in file.split_by_row_group():
+                yield from group.to_batches(dataset.schema, columns=columns, batch_size=_BATCH)
 
     def _csv(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
         text = {name: str for name in self.text if name in columns}

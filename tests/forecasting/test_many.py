@@ -226,6 +226,19 @@ def test_a_source_says_what_is_wrong(tmp_path):
 # -- faults -----------------------------------------------------------------------------------------------------------
 
 
+def test_no_more_is_read_than_is_used(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    for k in range(30):
+        pd.DataFrame({"x": np.random.default_rng(k).random(100_000)}).to_parquet(tmp_path / f"{k}.parquet")
+    before, most, rows = pa.total_allocated_bytes(), 0, 0
+    for batch in Source(tmp_path).batches(["x"]):
+        time.sleep(0.01)
+        most = max(most, pa.total_allocated_bytes() - before)
+        rows += len(batch)
+    assert rows == 3_000_000
+    assert most < 6 * 800_000
+
+
 def poisoned(frame):
     """One group with text, one of a single row, one without any value."""
     frame = frame.astype({"sold": object})
