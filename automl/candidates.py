@@ -154,6 +154,7 @@ class Candidate:
     params : starting values as sorted (name, value) pairs; build with `Candidate.of`.
     space : (name, Dimension) pairs; empty = nothing to tune, the candidate is tried once.
     cost : rough relative cost of one evaluation; the portfolio runs cheap ones first.
+    patience : how many times the search's limit of a trial this one may take.
 
     Examples
     --------
@@ -166,6 +167,7 @@ class Candidate:
     params: tuple[tuple[str, JsonScalar], ...] = ()
     space: tuple[tuple[str, Dimension], ...] = field(default=())
     cost: float = 1.0
+    patience: float = 1.0
 
     @classmethod
     def of(
@@ -175,6 +177,7 @@ class Candidate:
         *,
         space: Mapping[str, Dimension] | None = None,
         cost: float = 1.0,
+        patience: float = 1.0,
     ) -> Candidate:
         """Build a candidate from plain mappings."""
         return cls(
@@ -182,6 +185,7 @@ class Candidate:
             params=tuple(sorted((params or {}).items())),
             space=tuple(sorted((space or {}).items())),
             cost=cost,
+            patience=patience,
         )
 
     def values(self) -> dict[str, JsonScalar]:
@@ -191,9 +195,8 @@ class Candidate:
     def to_json(self) -> str:
         """One canonical JSON text."""
         space = {n: {"kind": type(d).__name__, **{s: getattr(d, s) for s in d.__slots__}} for n, d in self.space}
-        return json.dumps(
-            {"learner": self.learner, "params": dict(self.params), "space": space, "cost": self.cost}, sort_keys=True
-        )
+        own = {"learner": self.learner, "params": dict(self.params), "space": space, "cost": self.cost}
+        return json.dumps({**own, "patience": self.patience}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Candidate:
@@ -206,4 +209,5 @@ class Candidate:
             if kind is Choice:
                 spec["options"] = tuple(spec["options"])
             space[name] = kind(**spec)
-        return cls.of(raw["learner"], raw["params"], space=space, cost=raw["cost"])
+        patience = raw.get("patience", 1.0)  # runs of earlier versions do not say
+        return cls.of(raw["learner"], raw["params"], space=space, cost=raw["cost"], patience=patience)
