@@ -1,0 +1,173 @@
+"""Settings: frozen dataclasses that check themselves. One definition for Python, job files and help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence  # noqa: TC003 - job files are checked against these types
+from dataclasses import dataclass, field
+from typing import Literal
+
+from automl.budget import ExitCriteria
+from automl.errors import ConfigError, UnknownNameError
+from automl.preprocess import SCALERS
+
+KINDS = ("numeric", "categorical", "categorical_hash", "datetime", "text", "ignore")
+"""What a column may be used as."""
+
+TRANSFORMERS = (
+    "Imputer",
+    "OneHotEncoder",
+    "HashOneHotEncoder",
+    "CatTargetEncoder",
+    "WoETargetEncoder",
+    "ClusterDistance",
+    "DateTime",
+    "TfIdf",
+    "TextTargetEncoder",
+)
+"""Names of what can be blocked."""
+
+IMPUTERS = ("mean", "median", "most_frequent", "constant")
+META_LEARNERS = ("auto", "LogisticRegression", "ElasticNet", "LinearRegression", "LightGBM")
+
+
+def one_of(name: str, value: object, allowed: Sequence[object]) -> None:
+    """Raise ConfigError unless the value is among those allowed."""
+    if value not in allowed:
+        raise ConfigError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
+
+
+def _share(name: str, value: float | None) -> None:
+    if value is not None and not 0 < value < 1:
+        raise ConfigError(f"{name} must lie between 0 and 1, got {value!r}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSettings:
+    """How the user's table is read.
+
+    Parameters
+    ----------
+    drop : columns that are not used. weight : column of row weights >= 0. folds : columns of 1 (row of training) and 0
+        (row of validation), one a fold.
+    kinds : column -> what it is used as (one of KINDS), where the user knows better.
+    """
+
+    drop: Sequence[str] = ()
+    weight: str | None = None
+    folds: Sequence[str] = ()
+    kinds: Mapping[str, Literal["numeric", "categorical", "categorical_hash", "datetime", "text", "ignore"]] = field(
+        default_factory=dict
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("drop", "folds"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+        for column, kind in self.kinds.items():
+            one_of(f"kinds[{column!r}]", kind, KINDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSettings:
+    """How columns become features.
+
+    Parameters
+    ----------
+    mode : "auto", or "off": numbers pass as they are and any other column is an error.
+    blocked : transformers that are not used (some of TRANSFORMERS).
+    imputers : column -> mean, median, most_frequent or constant; other numbers: mean. fill_value : of "constant".
+    hash_bits : 2 ** bits columns of hashed categories.
+    id_share : text without spaces that differs in more than this share of the rows is an id and is not used.
+    text_share, text_words : text differs in more than this share of the rows and has so many words on average.
+    most_categories : columns with more of them are hashed (or encoded by the target).
+    text_features : most words and most character trigrams a text column gives.
+    """
+
+    mode: str = "auto"
+    blocked: Sequence[str] = ()
+    imputers: Mapping[str, str] = field(default_factory=dict)
+    fill_value: float = 0.0
+    hash_bits: int = 8
+    id_share: float = 0.95
+    text_share: float = 0.2
+    text_words: float = 3.0
+    most_categories: int = 100
+    text_features: int = 20_000
+
+    def __post_init__(self) -> None:
+        one_of("mode", self.mode, ("auto", "off"))
+        for name in self.blocked:
+            if name not in TRANSFORMERS:
+                raise UnknownNameError("transformer", name, TRANSFORMERS)
+        for column, way in self.imputers.items():
+            one_of(f"imputers[{column!r}]", way, IMPUTERS)
+        _share("id_share", self.id_share)
+        _share("text_share", self.text_share)
+        for name, least, most in (("hash_bits", 1, 20), ("most_categories", 1, 10_000), ("text_features", 1, 10**6)):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and least <= value <= most):
+                raise ConfigError(f"{name} must be a whole number from {least} to {most}, got {value!r}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """How models are tried, chosen and combined.
+
+    Parameters
+    ----------
+    metric : what to choose by; None = log_loss for classes, normalized_root_mean_squared_error for numbers.
+    limits : when to stop. n_folds : "auto" (10 below 1,000 rows, 3 up to 20,000, then a hold-out of 10 %) or a number.
+    validation_size : share held out; with `n_folds` as many random splits of that share (Monte-Carlo).
+    workers : processes evaluating at a time, None = one a core, 0 = none but this one. threads : of each fit.
+    allowed, blocked : learner names; allowed=None = all that suit the data. scalers : that may be tried.
+    bag : whether a model is the mean of those fitted on the folds (then nothing is fitted again) or fitted anew on all
+        rows; None = a bag where there are at least three folds.
+    vote, stack : ensembles. ensemble_rounds : greedy steps. stack_meta_learner : of the stack, "auto" =
+        LogisticRegression for classes, ElasticNet for numbers.
+    onnx : only learners and features that can be written as ONNX.
+    balance : whether class weights are tried where classes are out of balance.
+    verbosity : level of the log file: debug, info, warning or error.
+    """
+
+    metric: str | None = None
+    limits: ExitCriteria = field(default_factory=ExitCriteria)
+    n_folds: int | str = "auto"
+    validation_size: float | None = None
+    workers: int | None = None
+    threads: int = 1
+    allowed: Sequence[str] | None = None
+    blocked: Sequence[str] = ()
+    scalers: Sequence[str] = tuple(s for s in SCALERS if s != "none")
+    bag: bool | None = None
+    vote: bool = True
+    stack: bool = True
+    ensemble_rounds: int = 15
+    stack_meta_learner: str = "auto"
+    onnx: bool = False
+    balance: bool = True
+    verbosity: str = "info"
+
+    def __post_init__(self) -> None:
+        folds = self.n_folds
+        if folds != "auto" and not (isinstance(folds, int) and not isinstance(folds, bool) and folds >= 2):
+            raise ConfigError(f"n_folds must be 'auto' or a whole number >= 2, got {folds!r}.")
+        _share("validation_size", self.validation_size)
+        for name in ("workers", "threads", "ensemble_rounds"):
+            value = getattr(self, name)
+            least = 0 if name == "workers" else 1
+            if value is not None and (not isinstance(value, int) or value < least):
+                raise ConfigError(f"{name} must be a whole number >= {least}, got {value!r}.")
+        for name in self.scalers:
+            if name not in SCALERS:
+                raise UnknownNameError("scaler", name, SCALERS)
+        one_of("stack_meta_learner", self.stack_meta_learner, META_LEARNERS)
+        one_of("verbosity", self.verbosity, ("debug", "info", "warning", "error"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything about a run."""
+
+    data: DataSettings = field(default_factory=DataSettings)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    search: SearchSettings = field(default_factory=SearchSettings)

@@ -1,0 +1,1 @@
+"""From columns to features: one class a transformer, put together by `Featurizer`."""

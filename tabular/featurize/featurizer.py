@@ -1,0 +1,308 @@
+"""Featurizer: the transformers that suit a table's columns, fitted together, for one flavour of learner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from automl.candidates import Registry
+from automl.errors import DataError
+from automl.preprocess import Scaler, fit_scaler
+from tabular.featurize.base import Goal, Transformer, dense
+from tabular.profile import Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from automl.candidates import JsonScalar
+    from automl.trial import State
+    from tabular.config import FeatureSettings
+    from tabular.table import Table
+
+TRANSFORMERS = Registry(
+    "transformer",
+    {
+        "numbers": "tabular.featurize.numbers:Numbers",
+        "dates": "tabular.featurize.numbers:Dates",
+        "clusters": "tabular.featurize.numbers:Clusters",
+        "onehot": "tabular.featurize.categories:OneHot",
+        "hashed": "tabular.featurize.categories:Hashed",
+        "codes": "tabular.featurize.categories:Codes",
+        "means": "tabular.featurize.categories:TargetMeans",
+        "tfidf": "tabular.featurize.texts:TfIdf",
+        "textparts": "tabular.featurize.texts:TextParts",
+        "texttarget": "tabular.featurize.texts:TextTarget",
+    },
+)
+FLAVOURS = ("dense", "codes")
+_INNER_FOLDS = 5
+_MOST_DENSE_CELLS, _MOST_DENSE_COLUMNS = 5_000_000, 2_000
+"""Matrices up to this size are arrays, so that every learner can take them."""
+
+_FEW = 10
+"""Categories from which on their means help trees."""
+
+
+class Featurizer:
+    """Turns tables into matrices.
+
+    Parameters
+    ----------
+    profiles : of the raw columns. settings : of the user.
+    flavour : "dense" (imputed, scaled, one column a category; for linear models, neighbours and machines) or "codes"
+        (gaps stay, categories are numbers; for trees).
+    options : what is searched: scaler (one of automl.preprocess.SCALERS), means ("mean", "odds" or "" = none),
+        clusters (whether to add distances), text ("both", "sparse" or "target").
+
+    Examples
+    --------
+    >>> from tabular.config import DataSettings, FeatureSettings
+    >>> from tabular.profile import profile
+    >>> from tabular.table import Table, numbers, texts
+    >>> table = Table.of([numbers("size", [3.0, np.nan, 2.0]), texts("colour", ["red", "blue", "red"])])
+    >>> profiles = profile(table, DataSettings(), FeatureSettings())
+    >>> made = Featurizer(profiles, FeatureSettings(), "dense", {})
+    >>> made.fit_transform(table, Goal(np.array([0, 1, 0]), np.ones(3), 2)).shape, made.names
+    ((3, 4), ('size_MeanImputer', 'size_WASNULL', 'colour_OneHot_red', 'colour_OneHot_blue'))
+    """
+
+    def __init__(
+        self,
+        profiles: Sequence[Profile],
+        settings: FeatureSettings,
+        flavour: str,
+        options: Mapping[str, JsonScalar],
+    ) -> None:
+        self.profiles = tuple(profiles)
+        self.settings = settings
+        self.flavour = flavour
+        self.options = dict(options)
+        self._parts: list[tuple[str, Transformer]] = []
+        self._scaler: Scaler | None = None
+        self._sparse = False
+        self._matrix_scale: np.ndarray | None = None
+
+    # -- what is made -------------------------------------------------------------------------------------------------
+
+    def _planned(self, n_classes: int) -> list[tuple[str, dict[str, Any]]]:
+        """Names of transformers and their arguments."""
+        of = {kind: tuple(i for i, p in enumerate(self.profiles) if p.kind == kind) for kind in _KINDS}
+        blocked, dense_ = set(self.settings.blocked), self.flavour == "dense"
+        if self.settings.mode == "off":
+            odd = [p.name for p in self.profiles if p.kind not in {"numeric", "ignore"}]
+            if odd:
+                raise DataError(f"column {odd[0]!r} is no number, and features are off. Fix: mode='auto', or drop it.")
+            return (
+                [("numbers", {"columns": of["numeric"], "ways": ("",) * len(of["numeric"])})] if of["numeric"] else []
+            )
+        means = self.options.get("means", "")
+        many = of["categorical_hash"]
+        several = tuple(i for i in of["categorical"] if self.profiles[i].unique > _FEW)
+        out: list[tuple[str, dict[str, Any]]] = []
+        if of["numeric"]:
+            asked = self.settings.imputers
+            fallback = "mean" if dense_ and "Imputer" not in blocked else ""
+            ways = tuple(asked.get(self.profiles[i].name, fallback) for i in of["numeric"])
+            out.append(("numbers", {"columns": of["numeric"], "ways": ways, "fill": self.settings.fill_value}))
+        if of["datetime"] and "DateTime" not in blocked:
+            out.append(("dates", {"columns": of["datetime"], "filled": dense_}))
+        if self.options.get("clusters") and len(of["numeric"]) > 1 and "ClusterDistance" not in blocked:
+            out.append(("clusters", {"columns": of["numeric"]}))
+        encoder = "WoETargetEncoder" if means == "odds" else "CatTargetEncoder"
+        encoded = (*many, *(several if means else ())) if encoder not in blocked else ()
+        if encoded:
+            out.append(("means", {"columns": encoded, "odds": means == "odds" and n_classes > 0}))
+        if dense_:
+            if of["categorical"] and "OneHotEncoder" not in blocked:
+                out.append(("onehot", {"columns": of["categorical"], "most": self.settings.most_categories}))
+            if many and "HashOneHotEncoder" not in blocked:
+                out.append(("hashed", {"columns": many, "bits": self.settings.hash_bits}))
+        elif of["categorical"] or many:
+            out.append(("codes", {"columns": tuple(sorted((*of["categorical"], *many)))}))
+        return out + self._of_text(of["text"], n_classes)
+
+    def _of_text(self, columns: tuple[int, ...], n_classes: int) -> list[tuple[str, dict[str, Any]]]:
+        out: list[tuple[str, dict[str, Any]]] = []
+        if not columns:
+            return out
+        blocked, way = self.settings.blocked, self.options.get("text", "both")
+        if way != "target" and "TfIdf" not in blocked:
+            most = self.settings.text_features
+            if self.flavour == "dense":
+                out.append(("tfidf", {"columns": columns, "most": most}))
+            else:
+                out.append(("textparts", {"columns": columns, "most": min(most, 5_000)}))
+        helps = self.flavour == "codes" or way == "target"
+        if helps and way != "sparse" and "TextTargetEncoder" not in blocked and n_classes <= 20:
+            out.append(("texttarget", {"columns": columns, "most": min(self.settings.text_features, 5_000)}))
+        return out
+
+    # -- fitting ------------------------------------------------------------------------------------------------------
+
+    def fit_transform(self, table: Table, goal: Goal) -> Any:
+        """Fit on training rows and make their features; what looks at the target never sees a row's own.
+
+        Returns
+        -------
+        float32 array [rows, features], or CSR of the same shape where there are many.
+        """
+        if table.matrix is not None:
+            return self._fit_matrix(table)
+        planned = self._planned(goal.n_classes)
+        if not planned:
+            kinds = ", ".join(f"{p.name} ({p.why})" for p in self.profiles[:10])
+            raise DataError(f"no column can be used: {kinds}. Fix: say with kinds={{...}} what they are.")
+        self._parts, made = [], []
+        for name, arguments in planned:
+            part = TRANSFORMERS.load(name)(**arguments)
+            made.append(_across(part, table, goal) if part.supervised else part.fit(table, goal).transform(table))
+            part.fit(table, goal)
+            self._parts.append((name, part))
+        return self._together(made, fitting=True)
+
+    def transform(self, table: Table) -> Any:
+        """Features of any rows."""
+        if table.matrix is not None:
+            return self._scaled_matrix(table.matrix)
+        return self._together([part.transform(table) for _, part in self._parts], fitting=False)
+
+    def _together(self, made: list[Any], *, fitting: bool) -> Any:
+        flat = [np.asarray(m, dtype=np.float32) for m in made if not hasattr(m, "tocsr")]
+        wide = [m for m in made if hasattr(m, "tocsr")]
+        numbers = np.concatenate(flat, axis=1) if flat else np.empty((made[0].shape[0], 0), np.float32)
+        scaler = str(self.options.get("scaler", "none"))
+        if fitting:
+            usable = self.flavour == "dense" and scaler != "none" and numbers.shape[1] > 0
+            self._scaler = fit_scaler(scaler, _finite(numbers)) if usable else None
+            width = sum(m.shape[1] for m in made)
+            cells = width * made[0].shape[0]
+            self._sparse = bool(wide) and (width > _MOST_DENSE_COLUMNS or cells > _MOST_DENSE_CELLS)
+        if self._scaler is not None:
+            numbers = self._scaler.transform(_finite(numbers))
+        if not wide:
+            return numbers
+        if not self._sparse:
+            return np.concatenate([numbers, *(dense(m) for m in wide)], axis=1)
+        from scipy import sparse
+
+        return sparse.hstack([sparse.csr_matrix(numbers), *wide], format="csr", dtype=np.float32)
+
+    def _fit_matrix(self, table: Table) -> Any:
+        """Nameless numbers: dense learners get each column over its largest size, so that it stays sparse."""
+        if self.flavour == "dense":
+            largest = np.asarray(abs(table.matrix).max(axis=0).todense()).ravel()
+            self._matrix_scale = np.where(largest > 0, largest, 1.0).astype(np.float32)
+        return self._scaled_matrix(table.matrix)
+
+    def _scaled_matrix(self, matrix: Any) -> Any:
+        if self._matrix_scale is None:
+            return matrix
+        from scipy import sparse
+
+        return (matrix @ sparse.diags(1 / self._matrix_scale)).tocsr().astype(np.float32)
+
+    # -- what came of it ----------------------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features in order: those of arrays first, then sparse ones."""
+        return tuple(n for part in self._ordered() for n in part.names)
+
+    @property
+    def sources(self) -> tuple[tuple[int, ...], ...]:
+        """Raw columns behind each feature. Where a scaler mixes columns, those of its own numbers before it."""
+        return tuple(s for part in self._ordered() for s in part.sources)
+
+    @property
+    def categorical(self) -> tuple[int, ...]:
+        """Positions of features that are numbers of categories."""
+        return tuple(i for i, name in enumerate(self._kinds()) if name == "codes")
+
+    def _ordered(self) -> list[Transformer]:
+        return [part for name, part in self._parts if name not in _WIDE] + [
+            part for name, part in self._parts if name in _WIDE
+        ]
+
+    def _kinds(self) -> list[str]:
+        of = {id(part): name for name, part in self._parts}
+        return [of[id(part)] for part in self._ordered() for _ in part.names]
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Return what was made of each raw column: kind, why, transformers, number of features."""
+        rows = []
+        for i, p in enumerate(self.profiles):
+            used = [part for _, part in self._parts if i in part.columns]
+            features = sum(i in s for part in used for s in part.sources)
+            kinds = [str(part.told()["transformer"]) for part in used]
+            rows.append({**p.to_json(), "dropped": not used, "features": features, "transformers": kinds})
+        return rows
+
+    # -- state --------------------------------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """As (JSON, arrays)."""
+        blobs: dict[str, Any] = {}
+        parts = []
+        for k, (name, part) in enumerate(self._parts):
+            own, arrays = part.state()
+            parts.append([name, own])
+            blobs |= {f"p{k}-{key}": value for key, value in arrays.items()}
+        scaler = None
+        if self._scaler is not None:
+            scaler, arrays = self._scaler.state()
+            blobs |= {f"scaler-{key}": value for key, value in arrays.items()}
+        if self._matrix_scale is not None:
+            blobs["matrix-scale"] = self._matrix_scale
+        own = {
+            "flavour": self.flavour,
+            "options": self.options,
+            "parts": parts,
+            "scaler": scaler,
+            "sparse": self._sparse,
+        }
+        return {**own, "profiles": [p.to_json() for p in self.profiles]}, blobs
+
+    @classmethod
+    def from_state(cls, settings: dict[str, Any], blobs: Mapping[str, Any]) -> Self:
+        """Read what `state` gave; it can transform, not be fitted anew."""
+        from tabular.config import FeatureSettings
+
+        profiles = [Profile.from_json(p) for p in settings["profiles"]]
+        self = cls(profiles, FeatureSettings(), settings["flavour"], settings["options"])
+        for k, (name, own) in enumerate(settings["parts"]):
+            self._parts.append((name, TRANSFORMERS.load(name).from_state(own, _under(blobs, f"p{k}-"))))
+        if settings["scaler"] is not None:
+            self._scaler = Scaler.from_state(settings["scaler"], _under(blobs, "scaler-"))
+        self._sparse = settings["sparse"]
+        self._matrix_scale = blobs.get("matrix-scale")
+        return self
+
+
+_KINDS = ("numeric", "categorical", "categorical_hash", "datetime", "text")
+_WIDE = {"onehot", "hashed", "tfidf"}
+
+
+def _under(blobs: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {key.removeprefix(prefix): value for key, value in blobs.items() if key.startswith(prefix)}
+
+
+def _finite(x: np.ndarray) -> np.ndarray:
+    """Gaps that no imputer filled, at 0."""
+    return np.nan_to_num(np.asarray(x, dtype=np.float32))
+
+
+def _across(part: Transformer, table: Table, goal: Goal) -> Any:
+    """Features of training rows, each made by a transformer fitted on other rows."""
+    n = table.n_rows
+    folds = np.random.default_rng(goal.seed).permutation(n) % min(_INNER_FOLDS, n)
+    out: Any = None
+    for k in range(min(_INNER_FOLDS, n)):
+        inside, outside = np.flatnonzero(folds == k), np.flatnonzero(folds != k)
+        if not len(outside):
+            outside = inside
+        rows = dense(part.fit(table.take(outside), goal.take(outside)).transform(table.take(inside)))
+        if out is None:
+            out = np.empty((n, rows.shape[1]), dtype=np.float32)
+        out[inside] = rows
+    return out

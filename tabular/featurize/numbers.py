@@ -1,0 +1,239 @@
+"""Features of numbers and dates: imputed values, markers of gaps, parts of dates, distances to clusters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from tabular.featurize.base import Goal, Transformer
+
+if TYPE_CHECKING:
+    from automl.trial import State
+    from tabular.table import Table
+
+_WAYS = {
+    "mean": "MeanImputer",
+    "median": "MedianImputer",
+    "most_frequent": "ModeImputer",
+    "constant": "ConstantImputer",
+}
+_DAY = 86_400.0
+
+
+@dataclass(kw_only=True)
+class Numbers(Transformer):
+    """Numbers with their gaps filled, and a marker of gaps where training had some; trees keep the gaps.
+
+    Parameters
+    ----------
+    ways : of imputing, one a column: mean, median, most_frequent, constant, or "" = gaps stay. fill : of "constant".
+    """
+
+    ways: tuple[str, ...]
+    fill: float = 0.0
+    _fills: np.ndarray = field(default_factory=lambda: np.empty(0), init=False, repr=False)
+    _marked: tuple[int, ...] = field(default=(), init=False, repr=False)
+
+    kind: ClassVar[str] = "Imputer"
+
+    def fit(self, table: Table, goal: Goal) -> Self:
+        """Learn what gaps are filled with."""
+        columns = [table.columns[i] for i in self.columns]
+        fills = [_typical(c.values, way, goal.weight, self.fill) for c, way in zip(columns, self.ways, strict=True)]
+        self._fills = np.array(fills)
+        self._marked = tuple(
+            k for k, (c, way) in enumerate(zip(columns, self.ways, strict=True)) if way and c.missing.any()
+        )
+        self._name([c.name for c in columns])
+        return self
+
+    def _name(self, raw: list[str]) -> None:
+        own = [f"{name}_{_WAYS[way]}" if way else name for name, way in zip(raw, self.ways, strict=True)]
+        self.names = (*own, *(f"{raw[k]}_WASNULL" for k in self._marked))
+        self.sources = (*((i,) for i in self.columns), *((self.columns[k],) for k in self._marked))
+
+    def transform(self, table: Table) -> np.ndarray:
+        """Fill and mark."""
+        values = [table.columns[i].values for i in self.columns]
+        out = np.empty((table.n_rows, len(self.names)), dtype=np.float32)
+        for k, v in enumerate(values):
+            out[:, k] = np.where(np.isnan(v), self._fills[k], v) if self.ways[k] else v
+        for j, k in enumerate(self._marked, len(values)):
+            out[:, j] = np.isnan(values[k])
+        return out
+
+    def state(self) -> State:
+        """As (JSON, arrays)."""
+        own = {"columns": list(self.columns), "ways": list(self.ways), "fill": self.fill, "marked": list(self._marked)}
+        return {**own, "names": list(self.names)}, {"fills": self._fills}
+
+    @classmethod
+    def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:
+        """Read what `state` gave."""
+        self = cls(columns=tuple(settings["columns"]), ways=tuple(settings["ways"]), fill=settings["fill"])
+        self._fills, self._marked = np.asarray(blobs["fills"]), tuple(settings["marked"])
+        self.names = tuple(settings["names"])
+        self.sources = (*((i,) for i in self.columns), *((self.columns[k],) for k in self._marked))
+        return self
+
+    def told(self) -> dict[str, Any]:
+        """Say what gaps are filled with."""
+        return {**super().told(), "ways": list(self.ways), "markers": len(self._marked)}
+
+
+def _typical(values: np.ndarray, way: str, weight: np.ndarray, fill: float) -> float:
+    """What a gap is filled with."""
+    there = ~np.isnan(values)
+    if way in {"", "constant"} or not there.any():
+        return fill
+    if way == "mean":
+        used = weight[there]
+        return float(np.average(values[there], weights=used if used.sum() > 0 else None))
+    if way == "median":
+        return float(np.median(values[there]))
+    found, often = np.unique(values[there], return_counts=True)
+    return float(found[often.argmax()])
+
+
+@dataclass(kw_only=True)
+class Dates(Transformer):
+    """Parts of dates that change in training, and the time itself in days.
+
+    Parameters
+    ----------
+    filled : whether missing dates get the parts' means; else they stay missing.
+    """
+
+    filled: bool
+    _kept: tuple[tuple[int, str], ...] = field(default=(), init=False, repr=False)
+    _means: np.ndarray = field(default_factory=lambda: np.empty(0), init=False, repr=False)
+
+    kind: ClassVar[str] = "DateTime"
+
+    def fit(self, table: Table, goal: Goal) -> Self:  # noqa: ARG002 - the protocol's form
+        """Learn which parts change."""
+        kept, means = [], []
+        for i in self.columns:
+            for part, values in date_parts(table.columns[i].values).items():
+                there = values[~np.isnan(values)]
+                if len(there) and np.ptp(there) > 0:
+                    kept.append((i, part))
+                    means.append(float(there.mean()))
+        self._kept, self._means = tuple(kept), np.array(means)
+        self.names = tuple(f"{table.columns[i].name}_{part}" for i, part in kept)
+        self.sources = tuple((i,) for i, _ in kept)
+        return self
+
+    def transform(self, table: Table) -> np.ndarray:
+        """Take dates apart."""
+        out = np.empty((table.n_rows, len(self._kept)), dtype=np.float32)
+        parts: dict[int, dict[str, np.ndarray]] = {}
+        for k, (i, part) in enumerate(self._kept):
+            if i not in parts:
+                parts[i] = date_parts(table.columns[i].values)
+            values = parts[i][part]
+            out[:, k] = np.where(np.isnan(values), self._means[k], values) if self.filled else values
+        return out
+
+    def state(self) -> State:
+        """As (JSON, arrays)."""
+        own = {"columns": list(self.columns), "filled": self.filled, "kept": [list(p) for p in self._kept]}
+        return {**own, "names": list(self.names)}, {"means": self._means}
+
+    @classmethod
+    def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:
+        """Read what `state` gave."""
+        self = cls(columns=tuple(settings["columns"]), filled=settings["filled"])
+        self._kept = tuple((i, part) for i, part in settings["kept"])
+        self._means, self.names = np.asarray(blobs["means"]), tuple(settings["names"])
+        self.sources = tuple((i,) for i, _ in self._kept)
+        return self
+
+
+def date_parts(seconds: np.ndarray) -> dict[str, np.ndarray]:
+    """Parts of dates, NaN where missing; each shape [rows].
+
+    Examples
+    --------
+    >>> parts = date_parts(np.array([1293841830.0]))  # 2011-01-01 00:30:30
+    >>> [int(parts[p][0]) for p in ("Year", "DayOfWeek", "WeekOfYear", "Minute")]
+    [2011, 5, 52, 30]
+    """
+    import pandas as pd
+
+    gone = np.isnan(seconds)
+    stamps = pd.DatetimeIndex((np.where(gone, 0, seconds) * 1e6).astype(np.int64).astype("datetime64[us]"))
+    named = {
+        "Year": stamps.year,
+        "Quarter": stamps.quarter,
+        "Month": stamps.month,
+        "Day": stamps.day,
+        "DayOfWeek": stamps.dayofweek,
+        "DayOfYear": stamps.dayofyear,
+        "WeekOfYear": stamps.isocalendar().week.to_numpy(),
+        "Hour": stamps.hour,
+        "Minute": stamps.minute,
+        "Second": stamps.second,
+        "Days": np.where(gone, 0, seconds) / _DAY,
+    }
+    return {name: np.where(gone, np.nan, np.asarray(part, dtype=float)) for name, part in named.items()}
+
+
+@dataclass(kw_only=True)
+class Clusters(Transformer):
+    """Distances to the centres of k-means on standardised numbers, gaps at the mean.
+
+    Parameters
+    ----------
+    k : clusters, fewer on few rows.
+    """
+
+    k: int = 8
+    _mean: np.ndarray = field(default_factory=lambda: np.empty(0), init=False, repr=False)
+    _scale: np.ndarray = field(default_factory=lambda: np.empty(0), init=False, repr=False)
+    _centres: np.ndarray = field(default_factory=lambda: np.empty((0, 0)), init=False, repr=False)
+
+    kind: ClassVar[str] = "ClusterDistance"
+    _MOST_ROWS: ClassVar[int] = 20_000
+
+    def fit(self, table: Table, goal: Goal) -> Self:
+        """Find the centres, on 20,000 rows drawn at random where there are more."""
+        from sklearn.cluster import KMeans
+
+        x = np.stack([table.columns[i].values for i in self.columns], axis=1)
+        self._mean = np.nan_to_num(np.nanmean(x, axis=0))
+        spread = np.nan_to_num(np.nanstd(x, axis=0))
+        self._scale = np.where(spread > 0, spread, 1.0)
+        z = self._standard(x)
+        if len(z) > self._MOST_ROWS:
+            z = z[np.sort(np.random.default_rng(goal.seed).choice(len(z), self._MOST_ROWS, replace=False))]
+        k = min(self.k, len(np.unique(z, axis=0)))
+        self._centres = KMeans(k, n_init=3, random_state=goal.seed).fit(z).cluster_centers_
+        self.names = tuple(f"ClusterDistance_{j}" for j in range(k))
+        self.sources = (self.columns,) * k
+        return self
+
+    def _standard(self, x: np.ndarray) -> np.ndarray:
+        return np.nan_to_num((x - self._mean) / self._scale)
+
+    def transform(self, table: Table) -> np.ndarray:
+        """Distances."""
+        z = self._standard(np.stack([table.columns[i].values for i in self.columns], axis=1))
+        squares = np.square(z).sum(axis=1)[:, None] + np.square(self._centres).sum(axis=1) - 2 * z @ self._centres.T
+        return np.sqrt(np.maximum(squares, 0)).astype(np.float32)
+
+    def state(self) -> State:
+        """As (JSON, arrays)."""
+        own = {"columns": list(self.columns), "k": self.k}
+        return own, {"mean": self._mean, "scale": self._scale, "centres": self._centres}
+
+    @classmethod
+    def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:
+        """Read what `state` gave."""
+        self = cls(columns=tuple(settings["columns"]), k=settings["k"])
+        self._mean, self._scale, self._centres = (np.asarray(blobs[n]) for n in ("mean", "scale", "centres"))
+        self.names = tuple(f"ClusterDistance_{j}" for j in range(len(self._centres)))
+        self.sources = (self.columns,) * len(self._centres)
+        return self

@@ -1,0 +1,134 @@
+"""Which rows are learned from and which are held out: k folds, random splits, the user's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from automl.errors import ConfigError, DataError
+from automl.guardrails import Guardrail
+
+if TYPE_CHECKING:
+    from tabular.config import SearchSettings
+    from tabular.table import Table
+
+_FEW, _MANY = 1_000, 20_000
+_FEW_FOLDS, _SOME_FOLDS, _HELD = 10, 3, 0.1
+_LEAST_ROWS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Rows to learn from, and rows held out; both shape [rows] of positions."""
+
+    train: np.ndarray
+    held: np.ndarray
+
+
+def splits(
+    table: Table,
+    y: np.ndarray,
+    settings: SearchSettings,
+    *,
+    n_classes: int,
+    seed: int,
+    given: np.ndarray | None = None,
+    held: int = 0,
+) -> tuple[list[Split], Guardrail]:
+    """Choose what models are scored on. Equal rows lie in one part, classes are spread evenly.
+
+    Parameters
+    ----------
+    given : user's columns of 1 (training) and 0, shape [rows, folds]. held : the last so many rows are the user's
+        validation data.
+
+    Returns
+    -------
+    The splits, and what there is to say of them.
+    """
+    n = table.n_rows
+    if given is not None:
+        out = [Split(np.flatnonzero(column == 1), np.flatnonzero(column == 0)) for column in given.T]
+        return out, Guardrail("Cross validation", "passed", f"{len(out)} folds by the columns given")
+    if held:
+        out = [Split(np.arange(n - held), np.arange(n - held, n))]
+        return out, Guardrail("Train-Test data split", "passed", f"{held} rows of validation data given")
+    share, folds = settings.validation_size, settings.n_folds
+    if share is not None:
+        count = 1 if folds == "auto" else int(folds)
+        out = [_random(table, y, share, n_classes, seed + k) for k in range(count)]
+        name = "Train-Test data split" if count == 1 else "Cross validation"
+        return out, Guardrail(name, "passed", f"{count} random split(s), {share:.0%} held out")
+    if folds == "auto" and n > _MANY:
+        text = f"{_HELD:.0%} of {n} rows held out"
+        return [_random(table, y, _HELD, n_classes, seed)], Guardrail("Train-Test data split", "done", text)
+    count = int(folds) if folds != "auto" else _FEW_FOLDS if n < _FEW else _SOME_FOLDS
+    if folds == "auto":
+        count = max(2, min(count, n))
+    if count > n or n < _LEAST_ROWS:
+        raise ConfigError(f"{count} folds need as many rows, and there is n_samples={n}. Fix: more rows or fewer folds.")
+    part = _dealt(table, y, n_classes, seed, count)
+    out = [Split(np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in range(count) if (part == k).any()]
+    if len(out) < _LEAST_ROWS:
+        raise DataError("all rows are equal, so none can be held out. Fix: give rows that differ.")
+    status = "done" if folds == "auto" else "passed"
+    return out, Guardrail("Cross validation", status, f"{len(out)} folds of {n} rows")
+
+
+def _random(table: Table, y: np.ndarray, share: float, n_classes: int, seed: int) -> Split:
+    parts = max(2, round(1 / share)) if share <= 0.5 else 100  # noqa: PLR2004 - larger shares are dealt in hundredths
+    part = _dealt(table, y, n_classes, seed, parts)
+    held = part < max(1, round(share * parts)) if share > 0.5 else part == 0  # noqa: PLR2004 - as above
+    if not held.any() or held.all():
+        held = np.arange(table.n_rows) == table.n_rows - 1
+    return Split(np.flatnonzero(~held), np.flatnonzero(held))
+
+
+def _dealt(table: Table, y: np.ndarray, n_classes: int, seed: int, parts: int) -> np.ndarray:
+    """Deal rows into parts: shuffled, class by class (tenths of numbers), equal rows together. Shape [rows]."""
+    rng = np.random.default_rng(seed)
+    group = equal_rows(table)
+    first = np.full(group.max() + 1, -1)
+    first[group[::-1]] = np.arange(len(group))[::-1]
+    stratum = y[first] if n_classes else _tenths(y)[first]
+    order = rng.permutation(len(first))
+    order = order[np.argsort(stratum[order], kind="stable")]
+    of_group = np.empty(len(first), dtype=np.int64)
+    of_group[order] = np.arange(len(first)) % parts
+    return of_group[group]
+
+
+def _tenths(y: np.ndarray) -> np.ndarray:
+    """Which tenth of all values each lies in, so that parts have alike targets."""
+    return np.searchsorted(np.quantile(y, np.arange(1, 10) / 10), y)
+
+
+def equal_rows(table: Table) -> np.ndarray:
+    """Number of each row among distinct ones. Shape [rows].
+
+    Examples
+    --------
+    >>> from tabular.table import Table, numbers
+    >>> equal_rows(Table.of([numbers("a", [2.0, 1.0, 2.0, np.nan, np.nan])])).tolist()
+    [1, 0, 1, 2, 2]
+    """
+    if table.matrix is not None:
+        return np.arange(table.n_rows)
+    whole = np.zeros(table.n_rows, dtype=np.int64)
+    for column in table.columns:
+        _, codes = np.unique(column.values, return_inverse=True)
+        # numbered anew after every column, so that the product never overflows
+        _, whole = np.unique(whole * (codes.max() + 1) + codes, return_inverse=True)
+    return whole
+
+
+def check_classes(parts: list[Split], y: np.ndarray, classes: np.ndarray) -> None:
+    """Raise DataError where a fold's training rows lack a class that is held out nowhere else."""
+    for k, part in enumerate(parts):
+        if len(np.unique(y[part.train])) < 2:  # noqa: PLR2004 - two to tell apart
+            raise DataError(
+                f"fold {k} is left with one class to learn, {classes[y[part.train][0]]!r}. Fix: fewer folds or more rows "
+                "of the rare class."
+            )

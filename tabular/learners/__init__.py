@@ -1,0 +1,1 @@
+"""Learners: arrays in, predictions out."""

@@ -1,0 +1,95 @@
+"""The learner protocol. Learners know nothing of tables, search or files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+from automl.budget import Deadline
+from automl.candidates import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from automl.trial import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitContext:
+    """What a learner is told besides the rows.
+
+    Parameters
+    ----------
+    n_classes : 0 = numbers. seed, threads : random seed; how many threads the fit may use.
+    deadline : the fit raises DeadlineExceededError instead of going on past it, where it can look at the clock.
+    categorical : positions of features that are numbers of categories.
+    held : (features, target, weight) of rows held out, by which a learner may stop early; None = there are none.
+    balanced : whether classes count alike however many rows they have.
+    """
+
+    n_classes: int
+    seed: int = 0
+    threads: int = 1
+    deadline: Deadline = field(default_factory=Deadline)
+    categorical: tuple[int, ...] = ()
+    held: tuple[Any, np.ndarray, np.ndarray] | None = None
+    balanced: bool = False
+
+
+class Learner(Protocol):
+    """One trainable model; parameters are its constructor's keyword arguments (JSON scalars)."""
+
+    flavour: ClassVar[str]
+    takes_sparse: ClassVar[bool]
+
+    def fit(self, x: Any, y: np.ndarray, weight: np.ndarray, context: FitContext) -> Self:
+        """Fit. x : float32 array or CSR [rows, features]. y : numbers, or codes of classes."""
+        ...
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Numbers, shape [rows], or probabilities of classes, shape [rows, classes]; float64."""
+        ...
+
+    def state(self) -> State:
+        """As (JSON, arrays or native bytes)."""
+        ...
+
+    @classmethod
+    def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:
+        """Read what `state` gave."""
+        ...
+
+
+_SCIKIT = "tabular.learners.scikit:"
+LEARNERS = Registry(
+    "learner",
+    {
+        "LightGBM": "tabular.learners.boosting:LightGBM",
+        "XGBoost": "tabular.learners.boosting:XGBoost",
+        **{
+            name: _SCIKIT + name
+            for name in (
+                "LogisticRegression", "SGD", "LinearSVM", "SVM", "KNN", "DecisionTree", "RandomForest",
+                "ExtremeRandomTrees", "GradientBoosting", "BernoulliNaiveBayes", "MultinomialNaiveBayes",
+                "AveragedPerceptron", "ElasticNet", "LassoLars", "OnlineGradientDescent", "FastLinear",
+            )
+        },
+    },
+    {
+        "XGBoostClassifier": "XGBoost",
+        "XGBoostRegressor": "XGBoost",
+        "AveragedPerceptronClassifier": "AveragedPerceptron",
+        "OnlineGradientDescentRegressor": "OnlineGradientDescent",
+        "FastLinearRegressor": "FastLinear",
+    },
+)  # fmt: skip
+
+ONLY_CLASSES = frozenset(
+    {"LogisticRegression", "LinearSVM", "SVM", "BernoulliNaiveBayes", "MultinomialNaiveBayes", "AveragedPerceptron"}
+)
+ONLY_NUMBERS = frozenset({"ElasticNet", "LassoLars", "OnlineGradientDescent", "FastLinear"})
+NEEDS = {"XGBoost": ("xgboost", "boost")}
+"""Learner -> (package, extra)."""
+
+NO_ONNX = frozenset({"AveragedPerceptron", "OnlineGradientDescent", "FastLinear"})
+"""Those that are not written as ONNX."""
