@@ -42,6 +42,18 @@ _CLEARLY_LONGER = 1.25
 _COURTESY = 0.5
 """Seconds (at most a twentieth of its time) that a trial is told less than it gets, so that it can end by itself."""
 
+BEFORE_ITS_TURN: dict[Why, str] = {
+    "max_trials": "max_trials was reached before its turn",
+    "time": "time was over before its turn",
+    "early_stopping": "the search stopped for want of progress before its turn",
+    "exit_score": "exit_score was reached before its turn",
+    "exhausted": "nothing was left to try before its turn",
+    "replayed": "not among the trials replayed",
+    "cancelled": "the run was cancelled before its turn",
+    "interrupted": "the run was interrupted before its turn",
+}
+"""Why a search ended -> why a learner was not tried."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:

@@ -15,7 +15,7 @@ from automl.budget import Deadline, ExitCriteria
 from automl.errors import AutoMLError, ConfigError, DataError, LearnerError
 from automl.guardrails import Guardrail, affected
 from automl.metrics import UserMetric
-from automl.search import Search
+from automl.search import BEFORE_ITS_TURN, Search
 from automl.worker import describe
 from forecasting import backtest
 from forecasting.assemble import STACKING, VOTING, Assembly, Weights, build_model, usable
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from automl.candidates import Candidate
     from automl.metrics import Metric
     from automl.runs import Run, TrialRecord
-    from automl.search import Event, SearchOutcome, Why
+    from automl.search import Event, SearchOutcome
     from automl.trial import State
     from forecasting.config import FeatureSettings, SearchSettings, Settings
     from forecasting.model import ForecastModel
@@ -47,16 +47,6 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("forecasting")
 _RESERVE_LEAST, _RESERVE_SHARE, _RESERVE_MOST = 3.0, 0.03, 0.5
 _TRIAL_SHARE = 0.35
-_BEFORE_ITS_TURN: dict[Why, str] = {
-    "max_trials": "max_trials was reached before its turn",
-    "time": "time was over before its turn",
-    "early_stopping": "the search stopped for want of progress before its turn",
-    "exit_score": "exit_score was reached before its turn",
-    "exhausted": "nothing was left to try before its turn",
-    "replayed": "not among the trials replayed",
-    "cancelled": "the run was cancelled before its turn",
-    "interrupted": "the run was interrupted before its turn",
-}
 _SLOWER = 1.5
 """A refit sees more rows than the fits it is predicted from, on a machine that may be busier."""
 
@@ -409,7 +399,7 @@ class Fitting:
         """Every registered learner without a trial -> why."""
         tried = {record.learner for record in outcome.records}
         return {
-            name: self._skipped.get(name, _BEFORE_ITS_TURN[outcome.stopped_because])
+            name: self._skipped.get(name, BEFORE_ITS_TURN[outcome.stopped_because])
             for name in LEARNERS
             if name not in tried
         }

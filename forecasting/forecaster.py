@@ -7,7 +7,6 @@ import shutil
 import tempfile
 import time
 import weakref
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -19,6 +18,7 @@ from automl.budget import Deadline
 from automl.errors import ConfigError, DataError, RunError
 from automl.guardrails import Guardrail, Report, affected
 from automl.metrics import UserMetric
+from automl.progress import log_file, progress
 from automl.runs import Run
 from forecasting import backtest as bt
 from forecasting import frame as door
@@ -31,10 +31,9 @@ from forecasting.learners.base import check_quantiles
 from forecasting.learners.own import adopt, check_learner, own_learners
 from forecasting.model import ForecastModel
 from forecasting.portfolio import unwanted
-from forecasting.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from forecasting.fitting import Plan
     from forecasting.panel import Panel
@@ -221,9 +220,10 @@ class Forecaster(Fitted):
 
     def _finish(self, fitting: Fitting, deadline: Deadline, **options: Any) -> Self:
         run, begun = fitting.run, time.perf_counter()
-        with run.claim(), _log_file(run.path / "log.txt", self.settings.search.verbosity):
+        with run.claim(), log_file(run.path / "log.txt", self.settings.search.verbosity, "forecasting"):
             try:
-                with progress(self.settings, fitting):
+                with progress(self.settings.search.limits.time_limit) as show:
+                    fitting.on_event = show or fitting.on_event
                     self._model, self._stopped = fitting.finish(deadline, **options)
                 self._rows = self._leaderboard_rows(run)
                 self._alerts()
@@ -500,22 +500,3 @@ def _row(
         "windows": windows,
     }
     return {**own, **timing, "fallbacks": 0, **scores}
-
-
-@contextmanager
-def _log_file(path: Path, verbosity: str) -> Iterator[None]:
-    """Send the packages' loggers into the run's log file."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    loggers = [logging.getLogger(name) for name in ("forecasting", "automl")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.addHandler(handler)
-        logger.setLevel(verbosity.upper())
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.removeHandler(handler)
-            logger.setLevel(level)
-        handler.close()

@@ -68,7 +68,9 @@ def splits(
     if folds == "auto":
         count = max(2, min(count, n))
     if count > n or n < _LEAST_ROWS:
-        raise ConfigError(f"{count} folds need as many rows, and there is n_samples={n}. Fix: more rows or fewer folds.")
+        raise ConfigError(
+            f"{count} folds need as many rows, and there is n_samples={n}. Fix: more rows or fewer folds."
+        )
     part = _dealt(table, y, n_classes, seed, count)
     out = [Split(np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in range(count) if (part == k).any()]
     if len(out) < _LEAST_ROWS:
@@ -78,9 +80,9 @@ def splits(
 
 
 def _random(table: Table, y: np.ndarray, share: float, n_classes: int, seed: int) -> Split:
-    parts = max(2, round(1 / share)) if share <= 0.5 else 100  # noqa: PLR2004 - larger shares are dealt in hundredths
+    parts = max(2, round(1 / share)) if share <= 0.5 else 100
     part = _dealt(table, y, n_classes, seed, parts)
-    held = part < max(1, round(share * parts)) if share > 0.5 else part == 0  # noqa: PLR2004 - as above
+    held = part < max(1, round(share * parts)) if share > 0.5 else part == 0
     if not held.any() or held.all():
         held = np.arange(table.n_rows) == table.n_rows - 1
     return Split(np.flatnonzero(~held), np.flatnonzero(held))
@@ -127,8 +129,8 @@ def equal_rows(table: Table) -> np.ndarray:
 def check_classes(parts: list[Split], y: np.ndarray, classes: np.ndarray) -> None:
     """Raise DataError where a fold's training rows lack a class that is held out nowhere else."""
     for k, part in enumerate(parts):
-        if len(np.unique(y[part.train])) < 2:  # noqa: PLR2004 - two to tell apart
+        if len(np.unique(y[part.train])) < 2:
             raise DataError(
-                f"fold {k} is left with one class to learn, {classes[y[part.train][0]]!r}. Fix: fewer folds or more rows "
-                "of the rare class."
+                f"fold {k} is left with one class to learn, {classes[y[part.train][0]]!r}. Fix: fewer folds or more "
+                "rows of the rare class."
             )

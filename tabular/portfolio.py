@@ -29,8 +29,8 @@ class Shape:
 
     Parameters
     ----------
-    rows, n_classes : of training; 0 classes = numbers. profiles : of the columns, () for a matrix. sparse : a matrix is given.
-    imbalanced : the smallest class has at most a fifth of the rows of the largest.
+    rows, n_classes : of training; 0 classes = numbers. profiles : of the columns, () for a matrix.
+    sparse : whether a matrix is given. imbalanced : the smallest class has at most a fifth of the rows of the largest.
     """
 
     rows: int
@@ -69,9 +69,7 @@ def choose(shape: Shape, search: SearchSettings, features: FeatureSettings) -> P
     listed = [c for c in _listed(shape, search, features) if c.learner not in skipped]
     if not listed:
         why = " ".join(f"{name}: {reason}." for name, reason in skipped.items())
-        raise ConfigError(
-            f"allowed={search.allowed} without blocked={list(search.blocked)} leaves no learner. {why}"
-        )
+        raise ConfigError(f"allowed={search.allowed} without blocked={list(search.blocked)} leaves no learner. {why}")
     return Portfolio(tuple(dict.fromkeys(listed)), skipped)
 
 
@@ -116,8 +114,9 @@ def _unfit(name: str, shape: Shape) -> str:
 
 
 def _listed(shape: Shape, search: SearchSettings, features: FeatureSettings) -> list[Candidate]:
-    """Fixed order: an answer at once, then what usually scores best for its time. A space is searched once a learner."""
-    many = sum(p.kind == "categorical_hash" or (p.kind == "categorical" and p.unique > _ENCODED) for p in shape.profiles)
+    """Fixed order: an answer at once, then what usually scores best for its time; each space is searched once."""
+    hashed = shape.has("categorical_hash")
+    many = hashed + sum(p.kind == "categorical" and p.unique > _ENCODED for p in shape.profiles)
     scalers = [s for s in search.scalers if s not in {"PCA", "TruncatedSVDWrapper", "SparseNormalizer"}] or ["none"]
     first = scalers[0]
 
@@ -135,7 +134,7 @@ def _listed(shape: Shape, search: SearchSettings, features: FeatureSettings) -> 
         )
         return Candidate.of(learner, own, space=space if search_it else None)
 
-    small = shape.rows < 2_000  # noqa: PLR2004 - with few rows trees must stay small
+    small = shape.rows < 2_000
     quick: dict[str, JsonScalar] = {"n_estimators": 100, "learning_rate": 0.1, "num_leaves": 15}
     leaf = 5 if small else 20
     usual: dict[str, JsonScalar] = {"learning_rate": 0.03 if small else 0.05, "num_leaves": 15 if small else 31}
@@ -153,9 +152,11 @@ def _listed(shape: Shape, search: SearchSettings, features: FeatureSettings) -> 
     ]
     balanced = [of("LightGBM", {**usual, "balanced": True})] if shape.imbalanced and search.balance else []
     encoded = [of("LightGBM", {**usual, "means": "mean"})] if many else []
+    if shape.has("text") and not shape.texty:
+        quick["text"] = "none"
     return [
-        of("LightGBM", quick),
         *(words if shape.texty else []),
+        of("LightGBM", quick),
         of(linear, search_it=not shape.texty or not shape.n_classes),
         of("LightGBM", usual, search_it=True),
         of("ExtremeRandomTrees", search_it=True),

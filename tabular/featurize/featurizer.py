@@ -53,7 +53,7 @@ class Featurizer:
     flavour : "dense" (imputed, scaled, one column a category; for linear models, neighbours and machines) or "codes"
         (gaps stay, categories are numbers; for trees).
     options : what is searched: scaler (one of automl.preprocess.SCALERS), means ("mean", "odds" or "" = none),
-        clusters (whether to add distances), text ("both", "sparse" or "target").
+        clusters (whether to add distances), text ("both", "sparse", "target" or "none").
 
     Examples
     --------
@@ -127,6 +127,8 @@ class Featurizer:
         if not columns:
             return out
         blocked, way = self.settings.blocked, self.options.get("text", "both")
+        if way == "none":
+            return out
         if way != "target" and "TfIdf" not in blocked:
             most = self.settings.text_features
             if self.flavour == "dense":

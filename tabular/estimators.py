@@ -1,0 +1,471 @@
+"""AutoClassifier and AutoRegressor: scikit-learn estimators that search, combine and explain themselves."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import weakref
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+
+from automl.budget import Deadline
+from automl.errors import ConfigError, DataError, RunError
+from automl.guardrails import Guardrail, Report
+from automl.progress import log_file, progress
+from automl.runs import Run
+from tabular import checks
+from tabular.config import Settings
+from tabular.fitting import Fitting, Outcome, imbalanced, settings_from_json, settings_to_json
+from tabular.folds import check_classes, splits
+from tabular.model import TabularModel
+from tabular.profile import profile
+from tabular.reading import Prepared, Schema, read_new, read_training, to_frame
+from tabular.task import TabularTask, TaskSettings, find_metric
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from automl.search import Event
+
+LOG = logging.getLogger("tabular")
+_DEFAULT = {True: "log_loss", False: "normalized_root_mean_squared_error"}
+
+
+class _AutoEstimator(BaseEstimator):  # type: ignore[misc]
+    """What both share."""
+
+    _classifies: bool
+
+    def __init__(
+        self,
+        *,
+        metric: str | None = None,
+        time_limit: float | None = 600.0,
+        max_trials: int | None = None,
+        allowed: Sequence[str] | None = None,
+        blocked: Sequence[str] = (),
+        workers: int | None = None,
+        seed: int = 0,
+        settings: Settings | None = None,
+        path: str | Path | None = None,
+    ) -> None:
+        self.metric = metric
+        self.time_limit = time_limit
+        self.max_trials = max_trials
+        self.allowed = allowed
+        self.blocked = blocked
+        self.workers = workers
+        self.seed = seed
+        self.settings = settings
+        self.path = path
+
+    # -- learning -----------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, validation: Any = None) -> Self:  # noqa: N803 - scikit-learn's name
+        """Search, combine, refit.
+
+        Parameters
+        ----------
+        X : features: pandas, polars or pyarrow table, array or scipy sparse matrix, or the path of a CSV or Parquet
+            file. y : labels, shape [rows], or the name of a column of X. sample_weight : shape [rows].
+        validation : (X, y) of rows that models are chosen on; nothing is learned from them but by the final fit.
+
+        Raises
+        ------
+        DataError, ConfigError : the data or a setting cannot be used; the message says what to do.
+        """
+        begun = monotonic()
+        settings = self._merged()
+        deadline = Deadline.after(settings.search.limits.time_limit)
+        held = 0
+        if validation is not None:
+            X, y, sample_weight, held = _joined(X, y, sample_weight, validation, settings)  # noqa: N806 - as above
+        prepared = read_training(X, y, settings.data, classes=self._classifies, weight=sample_weight)
+        self._report = Report(prepared.notes)
+        task = self._task(prepared, settings, held)
+        run = Run.create(self._folder(), task=self._kind, settings={}, seed=int(self.seed))
+        self.run_ = run
+        run.amend(settings=self._run_settings(settings, prepared.schema, prepared.classes))
+        fitting = Fitting(run, settings)
+        fitting.start(task)
+        return self._finish(fitting, deadline, prepared.schema, prepared.classes, begun)
+
+    @classmethod
+    def resume(cls, path: str | Path, *, more_trials: int | None = None, more_time: float | None = None) -> Self:
+        """Take up a run that was killed, cancelled or completed; finished trials are not run again.
+
+        Parameters
+        ----------
+        more_trials : on top of those the run has. more_time : seconds for this session; None = the run's limit.
+        """
+        begun = monotonic()
+        run = Run.open(Path(path))
+        if run.task != cls._kind_of():
+            raise RunError(f"{path} is a run of {run.task}, not of {cls._kind_of()}.")
+        saved = run.settings
+        settings = settings_from_json(saved["settings"])
+        limits = settings.search.limits
+        self = cls(seed=run.seed, settings=settings, time_limit=limits.time_limit)
+        if more_trials is not None:
+            limits = replace(limits, max_trials=len(run.trials()) + more_trials)
+        seconds = more_time if more_time is not None else limits.time_limit
+        limits = replace(limits, time_limit=seconds)
+        self._report = Report.from_json(saved["guardrails"])
+        self.run_ = run
+        classes = _labels(saved["classes"])
+        schema = Schema.from_json(saved["schema"])
+        return self._finish(Fitting(run, settings), Deadline.after(seconds), schema, classes, begun, limits=limits)
+
+    def _finish(
+        self,
+        fitting: Fitting,
+        deadline: Deadline,
+        schema: Schema,
+        classes: np.ndarray | None,
+        begun: float,
+        **options: Any,
+    ) -> Self:
+        run, settings = fitting.run, fitting.settings
+        first: list[float] = []
+        with run.claim(), log_file(run.path / "log.txt", settings.search.verbosity, "tabular"):
+            try:
+                with progress(settings.search.limits.time_limit) as show:
+
+                    def listen(event: Event) -> None:
+                        if not first and np.isfinite(event.best):
+                            first.append(monotonic() - begun)
+                        if show is not None:
+                            show(event)
+
+                    fitting.on_event = listen
+                    outcome = fitting.finish(deadline, schema, classes, **options)
+                self._take(outcome, run, settings)
+                self.first_model_seconds_ = first[0] if first else float("nan")
+                self._alerts(outcome)
+                self._save_into(run.path / "model")
+            except BaseException as error:
+                run.set_state("failed", str(error))
+                LOG.exception("run failed")
+                raise
+            run.set_state("cancelled" if outcome.stopped in {"cancelled", "interrupted"} else "completed")
+        return self
+
+    def _merged(self) -> Settings:
+        """Settings with the arguments given beside them, which win."""
+        settings = self.settings or Settings()
+        search, limits = settings.search, settings.search.limits
+        if self.time_limit is not None:
+            limits = replace(limits, time_limit=float(self.time_limit))
+        if self.max_trials is not None:
+            limits = replace(limits, max_trials=int(self.max_trials))
+        given: dict[str, Any] = {
+            "metric": self.metric,
+            "allowed": None if self.allowed is None else tuple(self.allowed),
+            "blocked": tuple(self.blocked) or None,
+            "workers": self.workers,
+        }
+        search = replace(search, limits=limits, **{k: v for k, v in given.items() if v is not None})
+        find_metric(search.metric or _DEFAULT[self._classifies], int(self._classifies))
+        return replace(settings, search=search)
+
+    def _task(self, prepared: Prepared, settings: Settings, held: int) -> TabularTask:
+        table, y = prepared.table, prepared.y
+        n_classes = 0 if prepared.classes is None else len(prepared.classes)
+        profiles = profile(table, settings.data, settings.features)
+        parts, note = splits(
+            table, y, settings.search, n_classes=n_classes, seed=int(self.seed), given=prepared.folds, held=held
+        )
+        if prepared.classes is not None:
+            check_classes(parts, y, prepared.classes)
+        self._report.append(note)
+        for found in checks.of_table(profiles, y, prepared.classes, settings.features):
+            self._report.append(found)
+        metric = settings.search.metric or _DEFAULT[self._classifies]
+        own = TaskSettings(
+            metric=metric,
+            n_classes=n_classes,
+            y_range=0.0 if n_classes else float(np.ptp(y)) or 1.0,
+            seed=int(self.seed),
+            threads=settings.search.threads,
+        )
+        return TabularTask(table, y, prepared.weight, parts, profiles, settings.features, own)
+
+    def _folder(self) -> Path:
+        if self.path is not None:
+            return Path(self.path)
+        folder = tempfile.mkdtemp(prefix="forecastle-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder) / "run"
+
+    def _take(self, outcome: Outcome, run: Run, settings: Settings) -> None:
+        """Become what was found."""
+        model = outcome.model
+        self._settings = settings
+        self._model = model
+        self._stopped = outcome.stopped
+        metric = settings.search.metric or _DEFAULT[self._classifies]
+        whole = {"status": "completed", "reason": ""}
+        rows = [{**whole, **row, "score": row[metric]} for row in outcome.rows]
+        rows += run.leaderboard()
+        rows += [{"model": n, "learner": n, "status": "skipped", "reason": why} for n, why in outcome.skipped.items()]
+        self._rows = rows
+        self._metric = metric
+        self._seen()
+
+    def _seen(self) -> None:
+        """Attributes by which scikit-learn knows a fitted estimator."""
+        schema = self._model.schema
+        self.n_features_in_ = schema.matrix or len(schema.names)
+        if schema.named and schema.names:
+            self.feature_names_in_ = np.array(schema.names, dtype=object)
+        if self._model.classes is not None:
+            self.classes_ = self._model.classes
+
+    def _alerts(self, outcome: Outcome) -> None:
+        for name in ("Leakage suspicion", "Refit", "Class balancing"):
+            self._report.discard(name)
+        if outcome.alert:
+            self._report.append(Guardrail("Refit", "alerted", outcome.alert))
+        rows = [r for r in self._rows if r["model"] == outcome.model.best]
+        self._report.append(checks.leakage(rows[0], self._classifies))
+        if self._classifies:
+            trials = [r for r in self._rows if r.get("params")]
+            self._report.append(checks.balancing(outcome.model, trials, self._imbalanced()))
+
+    def _imbalanced(self) -> bool:
+        from tabular.task import open_task
+
+        task = open_task(str(self.run_.path / "task"))
+        return imbalanced(task.y, task.settings.n_classes)
+
+    # -- answers ------------------------------------------------------------------------------------------------------
+
+    def _fitted(self) -> TabularModel:
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self, "n_features_in_")
+        return self._model
+
+    def _predicted(self, data: Any, model: str | None) -> np.ndarray:
+        fitted = self._fitted()
+        return fitted.predict(read_new(data, fitted.schema), model)
+
+    def leaderboard(self, metric: str | None = None) -> pd.DataFrame:
+        """All models, best first by a metric (the one to choose by unless told), and learners not tried with why.
+
+        Returns
+        -------
+        model, learner, score, all metrics, fit_s, predict_s, seconds, peak_mb, status, reason, params.
+        """
+        self._fitted()
+        name = metric or self._metric
+        found = find_metric(name, int(self._classifies))
+        frame = pd.DataFrame(self._rows)
+        frame["score"] = frame.get(name, np.nan)
+        losses = frame["score"].map(found.loss).to_numpy(dtype=float)
+        order = np.argsort(np.nan_to_num(losses, nan=np.inf), kind="stable")
+        first = ["model", "learner", "score", "status", "reason", "fit_s", "predict_s", "seconds", "peak_mb", "params"]
+        columns = [c for c in first if c in frame] + [c for c in frame if c not in {*first, "windows", "fallbacks"}]
+        return frame.iloc[order][columns].reset_index(drop=True)
+
+    def best(self, metric: str | None = None) -> str:
+        """Name of the entry that predicts, or of the one that is best by another metric among those kept."""
+        fitted = self._fitted()
+        if metric is None or metric == self._metric:
+            return fitted.best
+        board = self.leaderboard(metric)
+        return str(next(m for m in board["model"] if m in fitted.entries))
+
+    def weights(self, model: str | None = None) -> dict[str, float]:
+        """Members of an entry, and what each counts for."""
+        return dict(self._fitted().entry(model).weights)
+
+    def models(self) -> list[str]:
+        """Entries that `predict(model=...)` takes."""
+        return list(self._fitted().entries)
+
+    def guardrails(self) -> pd.DataFrame:
+        """What was checked, changed, or deserves a look: name, status, message, details."""
+        self._fitted()
+        return pd.DataFrame(self._report.rows())
+
+    def feature_names(self, model: str | None = None) -> list[str]:
+        """Engineered features of a member (of an ensemble: of the one that counts most)."""
+        return list(self._featurizer(model).names)
+
+    def featurization_summary(self, model: str | None = None) -> pd.DataFrame:
+        """What was made of each raw column: kind, why, dropped, transformers, number of features."""
+        return pd.DataFrame(self._featurizer(model).summary())
+
+    def _featurizer(self, model: str | None) -> Any:
+        fitted = self._fitted()
+        member = max(fitted.entry(model).weights, key=lambda pair: pair[1])[0]
+        return fitted.members[member][0].featurizer
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _kind(self) -> str:
+        return self._kind_of()
+
+    @classmethod
+    def _kind_of(cls) -> str:
+        return "tabular.classification" if cls._classifies else "tabular.regression"
+
+    def _run_settings(self, settings: Settings, schema: Schema, classes: np.ndarray | None) -> dict[str, Any]:
+        return {
+            "settings": settings_to_json(settings),
+            "schema": schema.to_json(),
+            "classes": None if classes is None else [v.item() if hasattr(v, "item") else v for v in classes],
+            "guardrails": self._report.to_json(),
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted estimator into a directory: JSON, arrays and native formats, no pickle."""
+        self._fitted()
+        self._save_into(Path(path))
+
+    def _save_into(self, path: Path) -> None:
+        own = {
+            "settings": settings_to_json(self._settings),
+            "seed": int(self.seed),
+            "leaderboard": self._rows,
+            "stopped": self._stopped,
+            "guardrails": self._report.to_json(),
+            "metric": self._metric,
+        }
+        self._model.save(path, {"kind": self._kind, "estimator": _plain(own)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a saved estimator, or the one in a run directory.
+
+        Raises
+        ------
+        ModelFileError : a file is missing, truncated, changed or of a newer format.
+        """
+        path = Path(path)
+        if (path / "model").is_dir():
+            path = path / "model"
+        model, manifest = TabularModel.load(path)
+        if manifest.get("kind") != cls._kind_of():
+            raise ConfigError(f"{path} holds {manifest.get('kind')}, not {cls._kind_of()}.")
+        own = manifest["estimator"]
+        settings = settings_from_json(own["settings"])
+        self = cls(seed=own["seed"], settings=settings, time_limit=settings.search.limits.time_limit)
+        self._settings, self._model, self._rows = settings, model, own["leaderboard"]
+        self._stopped, self._metric = own["stopped"], own["metric"]
+        self._report = Report.from_json(own["guardrails"])
+        self._seen()
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_model")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
+
+
+class AutoClassifier(ClassifierMixin, _AutoEstimator):  # type: ignore[misc]
+    """Finds a classifier for a table: tries pipelines, combines the best.
+
+    Parameters
+    ----------
+    metric : what to choose by, a name of docs/metrics.md; None = log_loss.
+    time_limit : seconds for everything, None = no limit. max_trials : at most so many configurations.
+    allowed, blocked : learner names. workers : processes, None = one a core, 0 = none but this one.
+    seed : same seed, same data, same trial limit: same predictions. settings : everything else.
+    path : run directory, kept and resumable; None = a temporary one.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> model = AutoClassifier(max_trials=2, workers=0, allowed=["LogisticRegression"]).fit(X, y)
+    >>> bool(model.score(X, y) > 0.9), model.predict_proba(X).shape
+    (True, (150, 3))
+    """
+
+    _classifies = True
+
+    def predict(self, X: Any, *, model: str | None = None) -> np.ndarray:  # noqa: N803 - scikit-learn's name
+        """Most probable label of each row. model : any of `models()`; None = the best."""
+        return np.asarray(self.classes_[self.predict_proba(X, model=model).argmax(axis=1)])
+
+    def predict_proba(self, X: Any, *, model: str | None = None) -> np.ndarray:  # noqa: N803 - scikit-learn's name
+        """Probabilities of the labels in the order of `classes_`, shape [rows, classes]."""
+        return self._predicted(X, model)
+
+
+class AutoRegressor(RegressorMixin, _AutoEstimator):  # type: ignore[misc]
+    """Finds a regression for a table: tries pipelines, combines the best. Parameters as of `AutoClassifier`.
+
+    The default metric is normalized_root_mean_squared_error.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> model = AutoRegressor(max_trials=2, workers=0, allowed=["ElasticNet"]).fit(X, y)
+    >>> bool(model.score(X, y) > 0.4)
+    True
+    """
+
+    _classifies = False
+
+    def predict(self, X: Any, *, model: str | None = None) -> np.ndarray:  # noqa: N803 - scikit-learn's name
+        """Predict each row. model : any of `models()`; None = the best."""
+        return self._predicted(X, model)
+
+
+def _plain(value: Any) -> Any:
+    """JSON values: NaN and numpy's numbers among them."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _labels(raw: list[Any] | None) -> np.ndarray | None:
+    """Labels as they were stored; their order is that of training."""
+    if raw is None:
+        return None
+    if all(isinstance(v, str) for v in raw):
+        out = np.empty(len(raw), dtype=object)
+        out[:] = raw
+        return out
+    return np.array(raw)
+
+
+def _joined(data: Any, target: Any, weight: Any, validation: Any, settings: Settings) -> tuple[Any, Any, Any, int]:
+    """Training and validation rows in one table; how many rows are validation."""
+    if settings.search.n_folds != "auto" or settings.search.validation_size is not None:
+        raise ConfigError("validation data and n_folds or validation_size exclude each other. Fix: give one of both.")
+    if not (isinstance(validation, tuple | list) and len(validation) == 2):
+        raise ConfigError("validation must be a pair (X, y).")
+    frame, _ = to_frame(data)
+    more, _ = to_frame(validation[0], "the validation data")
+    if set(frame.columns) != set(more.columns):
+        odd = sorted(set(frame.columns) ^ set(more.columns))
+        raise DataError(f"training and validation data have different columns, first {odd[0]!r}.")
+    whole = pd.concat([frame, more[list(frame.columns)]], ignore_index=True)
+    labels = target
+    if not isinstance(target, str):
+        labels = np.concatenate([np.asarray(target, dtype=object), np.asarray(validation[1], dtype=object)])
+        labels = pd.Series(labels).infer_objects()
+    if weight is not None:
+        weight = np.concatenate([np.asarray(weight, dtype=float), np.ones(len(more))])
+    return whole, labels, weight, len(more)

@@ -1,0 +1,252 @@
+"""The way from a prepared table to a model: search, combine, refit. Resumable at any instant."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from automl.budget import Deadline, ExitCriteria
+from automl.bundle import read_state
+from automl.errors import AutoMLError, LearnerError
+from automl.search import BEFORE_ITS_TURN, Search
+from tabular.ensembles import STACKING, VOTING, Assembly, Stack
+from tabular.learners.base import LEARNERS
+from tabular.model import Entry, TabularModel
+from tabular.pipeline import Pipeline
+from tabular.portfolio import Shape, choose
+from tabular.task import OPEN, PRELOAD, TabularTask, open_task, save_task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from automl.runs import Run, TrialRecord
+    from automl.search import Event, SearchOutcome
+    from tabular.config import SearchSettings, Settings
+    from tabular.reading import Schema
+
+LOG = logging.getLogger("tabular")
+_TRIAL_SHARE, _RESERVE_LEAST, _RESERVE_SHARE, _RESERVE_MOST = 0.4, 1.5, 0.03, 0.4
+_SLOWER = 1.3
+_BAG_FROM = 3
+"""Folds from which on a model is the mean of those fitted on them."""
+
+_STACK_GAIN = 0.002
+"""What a stack must gain on a vote, as a share of its loss: it has more to learn from the same rows."""
+
+_MEMBERS_REFITTED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a search came to.
+
+    Parameters
+    ----------
+    model : the best entry and the members it needs. stopped : why the search ended. rows : of the leaderboard for
+        ensembles. skipped : learners without a trial -> why. alert : what was lost on the way, empty = nothing.
+    """
+
+    model: TabularModel
+    stopped: str
+    rows: list[dict[str, Any]]
+    skipped: dict[str, str]
+    alert: str
+
+
+def workers_of(search: SearchSettings) -> int:
+    """Processes of a search, 0 = none but this one."""
+    return (os.cpu_count() or 1) if search.workers is None else search.workers
+
+
+def imbalanced(y: np.ndarray, n_classes: int) -> bool:
+    """Whether the smallest class has at most a fifth of the rows of the largest."""
+    if not n_classes:
+        return False
+    size = np.bincount(y, minlength=n_classes)
+    return bool(size.min() <= 0.2 * size.max())
+
+
+class Fitting:
+    """One run's way through search, combination and refit; every step can be taken up again from the run directory.
+
+    Parameters
+    ----------
+    run : the run directory. settings : of the user. on_event : told of every trial.
+    """
+
+    def __init__(self, run: Run, settings: Settings, on_event: Callable[[Event], None] | None = None) -> None:
+        self.run = run
+        self.settings = settings
+        self.on_event = on_event
+        self.directory = run.path / "task"
+        self._skipped: Mapping[str, str] = {}
+
+    def start(self, task: TabularTask) -> None:
+        """Write the task's files; after this the run can be resumed."""
+        save_task(task, self.directory)
+
+    def finish(
+        self, deadline: Deadline, schema: Schema, classes: np.ndarray | None, limits: ExitCriteria | None = None
+    ) -> Outcome:
+        """Search, combine and refit."""
+        task = open_task(str(self.directory))
+        search = self._search(task, limits or self.settings.search.limits)
+        outcome = search.run(deadline)
+        LOG.info("search ended: %s", outcome.stopped_because)
+        with search:
+            return self._combine(search, task, outcome, schema, classes)
+
+    def _search(self, task: TabularTask, limits: ExitCriteria) -> Search:
+        s, own = self.settings.search, task.settings
+        if limits.time_limit and limits.trial_time_limit is None:
+            limits = replace(limits, trial_time_limit=max(5.0, _TRIAL_SHARE * limits.time_limit))
+        shape = Shape(
+            rows=len(task.parts[0].train),
+            n_classes=own.n_classes,
+            profiles=task.profiles,
+            sparse=task.table.matrix is not None,
+            imbalanced=imbalanced(task.y, own.n_classes),
+        )
+        portfolio = choose(shape, s, task.features)
+        self._skipped = portfolio.skipped
+        workers = workers_of(s)
+        return Search(
+            self.run,
+            task=(OPEN, {"directory": str(self.directory)}),
+            candidates=portfolio.candidates,
+            metric_name=own.metric,
+            direction=task.metric.direction,
+            criteria=limits,
+            seed=own.seed,
+            workers=workers,
+            threads=s.threads,
+            reserve=lambda records: self._reserve(records, task, limits.time_limit, workers),
+            on_event=self.on_event,
+            preload=PRELOAD,
+        )
+
+    def _bags(self, task: TabularTask) -> bool:
+        asked = self.settings.search.bag
+        return len(task.parts) >= _BAG_FROM if asked is None else asked
+
+    def _reserve(
+        self, records: Sequence[TrialRecord], task: TabularTask, time_limit: float | None, workers: int
+    ) -> float:
+        """Seconds to keep back: for combining, and where there is no bag for fitting on all rows."""
+        if time_limit is None:
+            return 0.0
+        floor = _RESERVE_LEAST + _RESERVE_SHARE * time_limit
+        if self._bags(task):
+            return floor
+        fits = sorted((r.info["fit_s"] for r in Assembly(task, records).records[:_MEMBERS_REFITTED]), reverse=True)
+        refit = max([sum(fits) / max(workers, 1), *fits[:1]]) if fits else 0.0
+        return min(floor + _SLOWER * refit, _RESERVE_MOST * time_limit)
+
+    def _combine(
+        self, search: Search, task: TabularTask, outcome: SearchOutcome, schema: Schema, classes: np.ndarray | None
+    ) -> Outcome:
+        s = self.settings.search
+        assembly = Assembly(task, outcome.records)
+        if not assembly.records:
+            reasons = sorted({f"{r.learner}: {r.reason or r.status}" for r in outcome.records})
+            raise LearnerError(
+                f"no model could be evaluated ({len(outcome.records)} trials). "
+                f"{'; '.join(reasons[:5]) or 'The time limit was over before the first trial ended.'}"
+            )
+        best = assembly.records[0]
+        losses = {assembly.names[best.number]: task.loss(assembly.held(best.number))}
+        weights: dict[str, dict[int, float]] = {assembly.names[best.number]: {best.number: 1.0}}
+        stacks: dict[str, Stack] = {}
+        held = {assembly.names[best.number]: assembly.held(best.number)}
+        if s.vote and len(assembly.records) > 1:
+            chosen = assembly.vote(s.ensemble_rounds)
+            weights[VOTING], held[VOTING] = chosen, assembly.blended(chosen)
+            losses[VOTING] = task.loss(held[VOTING])
+            if s.stack and not s.onnx and len(chosen) > 1:
+                stacks[STACKING], held[STACKING] = assembly.stack(list(chosen), s.stack_meta_learner)
+                weights[STACKING] = dict.fromkeys(chosen, 1.0)
+                losses[STACKING] = task.loss(held[STACKING])
+        name = _choose(losses)
+        used = {k for w in weights.values() for k in w}
+        share = {k: max(w.get(k, 0.0) for w in weights.values()) for k in used}
+        pipelines, lost = self._pipelines(search, task, assembly, sorted(used, key=lambda k: -share[k]), outcome)
+        entries = {
+            n: Entry(tuple((assembly.names[k], float(v)) for k, v in w.items()), stacks.get(n))
+            for n, w in weights.items()
+        }
+        entries |= {assembly.names[k]: Entry(((assembly.names[k], 1.0),)) for k in used}
+        model = TabularModel({assembly.names[k]: p for k, p in pipelines.items()}, entries, name, schema, classes)
+        rows = [{"model": n, "learner": n, **task.scores(held[n])} for n in (VOTING, STACKING) if n in held]
+        tried = {record.learner for record in outcome.records}
+        why = BEFORE_ITS_TURN[outcome.stopped_because]
+        skipped = {n: self._skipped.get(n, why) for n in LEARNERS if n not in tried}
+        return Outcome(model, outcome.stopped_because, rows, skipped, lost)
+
+    def _pipelines(
+        self, search: Search, task: TabularTask, assembly: Assembly, numbers: Sequence[int], outcome: SearchOutcome
+    ) -> tuple[dict[int, list[Pipeline]], str]:
+        """Fitted pipelines of trials: those of the folds, or one fitted on all rows; and what could not be fitted."""
+        records = {r.number: r for r in assembly.records}
+        made: dict[int, list[Pipeline]] = {}
+        lost = ""
+        if not self._bags(task):
+            jobs = [(k, records[k].candidate, _with_trees(records[k])) for k in numbers]
+            results = search.refit(jobs, outcome.deadline)
+            made = {k: [Pipeline.from_state(*v)] for k, v in results.items() if not isinstance(v, str)}
+            failed = {k: v for k, v in results.items() if isinstance(v, str)}
+            if failed:
+                first = next(iter(failed))
+                lost = (
+                    f"{len(failed)} of {len(numbers)} models were not fitted on all rows ({assembly.names[first]}: "
+                    f"{failed[first]}); those of the training rows stand in for them"
+                )
+        for k in numbers:
+            if k not in made:
+                folders = sorted(records[k].path.glob("fold-*"), key=lambda p: int(p.name.removeprefix("fold-")))
+                made[k] = [Pipeline.from_state(*read_state(f)) for f in folders]
+        return made, lost
+
+
+def _with_trees(record: TrialRecord) -> dict[str, Any]:
+    """Parameters for all rows: as many trees as the held-out rows allowed."""
+    params = dict(record.params)
+    trees = int(record.info.get("trees", 0))
+    return {**params, "n_estimators": trees} if trees else params
+
+
+def _choose(losses: Mapping[str, float]) -> str:
+    """Name of the entry that predicts: the least loss; a stack must be clearly better than the rest."""
+    order = sorted((n for n in losses if n != STACKING), key=lambda n: (losses[n], n != VOTING))
+    best = order[0]
+    if STACKING in losses and losses[STACKING] < losses[best] - _STACK_GAIN * abs(losses[best]):
+        return STACKING
+    return best
+
+
+def settings_to_json(settings: Settings) -> dict[str, Any]:
+    """Settings as JSON values."""
+    return dict(json.loads(json.dumps(asdict(settings))))
+
+
+def settings_from_json(raw: dict[str, Any]) -> Settings:
+    """Read what `settings_to_json` gave."""
+    from tabular.config import DataSettings, FeatureSettings, SearchSettings, Settings
+
+    search = {**raw["search"], "limits": ExitCriteria(**raw["search"]["limits"])}
+    try:
+        return Settings(
+            data=DataSettings(**_tuples(raw["data"])),
+            features=FeatureSettings(**_tuples(raw["features"])),
+            search=SearchSettings(**_tuples(search)),
+        )
+    except TypeError as error:
+        raise AutoMLError(f"the run was written by another version of forecastle: {error}.") from error
+
+
+def _tuples(raw: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
