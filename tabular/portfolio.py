@@ -144,9 +144,9 @@ def _listed(shape: Shape, search: SearchSettings, features: FeatureSettings) -> 
     random_: dict[str, JsonScalar] = {**usual, "extra_trees": True, "colsample": 0.9}
     linear = "LogisticRegression" if shape.n_classes else "ElasticNet"
     words = [
+        of("MultinomialNaiveBayes", {"alpha": 0.1, "text": "sparse"}, search_it=True),
         of("LogisticRegression", {"C": 10.0, "text": "sparse"}, search_it=True),
         of("LinearSVM", {"C": 0.5, "text": "sparse"}, search_it=True),
-        of("MultinomialNaiveBayes", {"alpha": 0.1, "text": "sparse"}, search_it=True),
         of("FastLinear", {"alpha": 1.0, "text": "sparse"}, search_it=True),
         of("SGD", {"text": "sparse"}),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -20,8 +21,55 @@ _FORMS: dict[str, dict[str, Any]] = {
 }
 
 
+_counted: dict[tuple[int, str], tuple[Any, Any, np.ndarray]] = {}
+"""Counts of all terms in the words of a table's column, which its parts share: each text is read once, not once a fold."""
+
+
+def counted(words: np.ndarray, form: str) -> tuple[Any, np.ndarray]:
+    """Counts [words + 1, terms] as CSR, last row that of the empty text, and the terms in order."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    key = id(words), form
+    known = _counted.get(key)
+    if known is not None and known[0]() is words:
+        return known[1], known[2]
+    vectorizer = CountVectorizer(lowercase=True, dtype=np.float32, **_FORMS[form])
+    try:
+        counts = vectorizer.fit_transform([*words, ""]).tocsr()
+        terms = vectorizer.get_feature_names_out()
+    except ValueError:  # no term in any text
+        counts, terms = _empty(len(words) + 1), np.empty(0, dtype=object)
+    _counted[key] = weakref.ref(words, lambda _: _counted.pop(key, None)), counts, terms
+    return counts, terms
+
+
+def _empty(rows: int) -> Any:
+    from scipy import sparse
+
+    return sparse.csr_matrix((rows, 0), dtype=np.float32)
+
+
+@dataclass(slots=True)
+class Terms:
+    """Terms of one form and their weights; shape [terms] both."""
+
+    form: str
+    terms: np.ndarray
+    idf: np.ndarray
+
+    def weigh(self, counts: Any) -> Any:
+        """TF-IDF of counts [texts, terms]: logarithms of counts times weights, rows of length 1."""
+        from sklearn.preprocessing import normalize
+
+        out = counts.copy()
+        out.data = (1 + np.log(out.data)) * self.idf[out.indices].astype(np.float32)
+        return normalize(out, copy=False)
+
+
 class Bag:
     """TF-IDF of the distinct texts of one column, by words (one and two) and by character trigrams.
+
+    Source: Salton & Buckley (1988), Information Processing & Management 24(5); weights as in scikit-learn, sublinear.
 
     Parameters
     ----------
@@ -31,72 +79,103 @@ class Bag:
     def __init__(self, forms: tuple[str, ...], most: int) -> None:
         self.forms = forms
         self.most = most
-        self.vectorizers: dict[str, Any] = {}
+        self.parts: list[Terms] = []
 
-    def fit(self, texts: np.ndarray, often: np.ndarray) -> Any:
-        """Learn terms and their weights from texts, each as often as rows hold it. Returns their TF-IDF."""
-        parts = []
-        repeated = np.repeat(texts, often)
-        least = 2 if len(repeated) > 10 else 1
+    def fit(self, texts: Texts) -> Any:
+        """Learn terms and their weights. Returns the TF-IDF of the distinct texts."""
+        n = int(texts.often.sum())
+        least = 2 if n > 10 else 1  # with few texts every term counts
+        self.parts, made = [], []
         for form in self.forms:
-            vectorizer = self._vectorizer(form, min_df=least, max_features=self.most)
-            try:
-                vectorizer.fit(repeated)
-            except ValueError:  # no term is left
-                continue
-            self.vectorizers[form] = vectorizer
-            parts.append(vectorizer.transform(texts))
-        return _joined(parts, len(texts))
+            whole, terms = counted(texts.words, form)
+            counts = whole[texts.used]
+            there = counts.copy()
+            there.data[:] = 1
+            rows = there.T @ texts.often
+            total = counts.T @ texts.often
+            kept = np.flatnonzero(rows >= least)
+            if len(kept) > self.most:
+                kept = np.sort(kept[np.argsort(-total[kept], kind="stable")[: self.most]])
+            if len(kept):
+                part = Terms(form, terms[kept], np.log((1 + n) / (1 + rows[kept])) + 1)
+                self.parts.append(part)
+                made.append(part.weigh(counts[:, kept]))
+        return _joined(made, len(texts.used))
 
-    def transform(self, texts: np.ndarray) -> Any:
-        """TF-IDF, CSR float32 [texts, terms]."""
-        return _joined([v.transform(texts) for v in self.vectorizers.values()], len(texts))
+    def transform(self, texts: Texts) -> Any:
+        """TF-IDF of the distinct texts, CSR float32 [texts, terms]."""
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        made = []
+        for part in self.parts:
+            if (id(texts.words), part.form) in _counted:
+                whole, terms = counted(texts.words, part.form)
+                counts = whole[texts.used][:, np.searchsorted(terms, part.terms)]
+            else:
+                vectorizer = CountVectorizer(
+                    lowercase=True, dtype=np.float32, vocabulary=list(part.terms), **_FORMS[part.form]
+                )
+                counts = vectorizer.transform(texts.texts())
+            made.append(part.weigh(counts))
+        return _joined(made, len(texts.used))
 
     @property
     def names(self) -> list[str]:
         """Names of the terms in order."""
-        return [f"{form}_{t}" for form, v in self.vectorizers.items() for t in v.get_feature_names_out()]
-
-    @staticmethod
-    def _vectorizer(form: str, **more: Any) -> Any:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        return TfidfVectorizer(sublinear_tf=True, lowercase=True, dtype=np.float32, **_FORMS[form], **more)
+        return [f"{part.form}_{t}" for part in self.parts for t in part.terms]
 
     def blobs(self, name: str) -> dict[str, Any]:
         """Terms and their weights."""
         out: dict[str, Any] = {}
-        for form, vectorizer in self.vectorizers.items():
-            out |= words_blobs(vectorizer.get_feature_names_out(), f"{name}-{form}")
-            out[f"idf-{name}-{form}"] = vectorizer.idf_
+        for part in self.parts:
+            out |= words_blobs(part.terms, f"{name}-{part.form}")
+            out[f"idf-{name}-{part.form}"] = part.idf
         return out
 
     @classmethod
     def from_blobs(cls, forms: tuple[str, ...], most: int, blobs: dict[str, Any], name: str) -> Bag:
         """Read what `blobs` gave."""
         self = cls(forms, most)
-        for form in forms:
-            if f"idf-{name}-{form}" in blobs:
-                terms = words_from_blobs(blobs, f"{name}-{form}")
-                vectorizer = cls._vectorizer(form, vocabulary=list(terms))
-                vectorizer.idf_ = np.asarray(blobs[f"idf-{name}-{form}"])
-                self.vectorizers[form] = vectorizer
+        self.parts = [
+            Terms(form, words_from_blobs(blobs, f"{name}-{form}"), np.asarray(blobs[f"idf-{name}-{form}"]))
+            for form in forms
+            if f"idf-{name}-{form}" in blobs
+        ]
         return self
 
 
 def _joined(parts: list[Any], rows: int) -> Any:
     from scipy import sparse
 
-    return sparse.hstack(parts, format="csr") if parts else sparse.csr_matrix((rows, 0), dtype=np.float32)
+    return sparse.hstack(parts, format="csr") if parts else _empty(rows)
 
 
-def distinct(table: Table, i: int) -> tuple[np.ndarray, np.ndarray]:
-    """Texts of a column that occur (the empty one for missing), and the text of each row."""
-    column = table.columns[i]
-    codes = np.where(column.values < 0, len(column.words), column.values)
-    used, of_row = np.unique(codes, return_inverse=True)
-    words = np.append(column.words, "")
-    return words[used], of_row
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Distinct texts of some rows.
+
+    Parameters
+    ----------
+    words : of the column; number len(words) is the empty text, for missing ones. used : numbers of those that occur.
+    of_row : which of them each row holds. often : how many rows hold each.
+    """
+
+    words: np.ndarray
+    used: np.ndarray
+    of_row: np.ndarray
+    often: np.ndarray
+
+    @classmethod
+    def of(cls, table: Table, i: int) -> Self:
+        """Texts of a column."""
+        column = table.columns[i]
+        codes = np.where(column.values < 0, len(column.words), column.values)
+        used, of_row = np.unique(codes, return_inverse=True)
+        return cls(column.words, used, of_row, np.bincount(of_row).astype(np.float64))
+
+    def texts(self) -> np.ndarray:
+        """The distinct texts themselves."""
+        return np.append(self.words, "")[self.used]
 
 
 @dataclass(kw_only=True)
@@ -119,9 +198,8 @@ class TfIdf(Transformer):
         """Learn terms."""
         bags = []
         for i in self.columns:
-            texts, of_row = distinct(table, i)
             bag = Bag(tuple(self.forms.split(",")), self.most)
-            bag.fit(texts, np.bincount(of_row))
+            bag.fit(Texts.of(table, i))
             bags.append(bag)
         self._bags, self._raw = tuple(bags), tuple(table.columns[i].name for i in self.columns)
         self._name()
@@ -136,8 +214,8 @@ class TfIdf(Transformer):
         """TF-IDF as CSR."""
         parts = []
         for i, bag in zip(self.columns, self._bags, strict=True):
-            texts, of_row = distinct(table, i)
-            parts.append(bag.transform(texts)[of_row])
+            texts = Texts.of(table, i)
+            parts.append(bag.transform(texts)[texts.of_row])
         return _joined(parts, table.n_rows)
 
     def state(self) -> State:
@@ -184,18 +262,13 @@ class TextParts(Transformer):
 
         bags, axes, names, sources = [], [], [], []
         for i in self.columns:
-            texts, of_row = distinct(table, i)
-            often = np.bincount(of_row)
+            texts = Texts.of(table, i)
             bag = Bag(("word", "char"), self.most)
-            x = bag.fit(texts, often)
+            x = bag.fit(texts)
             k = min(self.directions, min(x.shape) - 1)
             own = np.empty((0, x.shape[1]))
             if k > 0:
-                own = (
-                    TruncatedSVD(k, n_iter=3, random_state=goal.seed)
-                    .fit(x[np.repeat(np.arange(len(texts)), np.minimum(often, 3))])
-                    .components_
-                )
+                own = TruncatedSVD(k, n_iter=3, random_state=goal.seed).fit(x).components_
             bags.append(bag)
             axes.append(own.astype(np.float32))
             raw = table.columns[i].name
@@ -209,9 +282,9 @@ class TextParts(Transformer):
         """Directions and statistics."""
         parts = []
         for i, bag, axes in zip(self.columns, self._bags, self._axes, strict=True):
-            texts, of_row = distinct(table, i)
-            own = np.asarray(bag.transform(texts) @ axes.T) if len(axes) else np.empty((len(texts), 0))
-            parts.append(np.concatenate([own, _statistics(texts)], axis=1)[of_row])
+            texts = Texts.of(table, i)
+            own = np.asarray(bag.transform(texts) @ axes.T) if len(axes) else np.empty((len(texts.used), 0))
+            parts.append(np.concatenate([own, _statistics(texts.texts())], axis=1)[texts.of_row])
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     def state(self) -> State:
@@ -271,9 +344,9 @@ class TextTarget(Transformer):
         bags, models = [], []
         self._classes = goal.n_classes
         for i in self.columns:
-            texts, of_row = distinct(table, i)
+            texts = Texts.of(table, i)
             bag = Bag(("word", "char"), self.most)
-            x = bag.fit(texts, np.bincount(of_row))[of_row]
+            x = bag.fit(texts)[texts.of_row]
             weight = np.maximum(goal.weight, 1e-12)
             if goal.n_classes:
                 model: Any = LogisticRegression(C=5.0, max_iter=200, tol=1e-3).fit(x, goal.y, weight)
@@ -306,12 +379,12 @@ class TextTarget(Transformer):
 
         parts = []
         for i, bag, (coef, intercept) in zip(self.columns, self._bags, self._models, strict=True):
-            texts, of_row = distinct(table, i)
+            texts = Texts.of(table, i)
             out = np.asarray(bag.transform(texts) @ coef.T) + intercept
             if self._classes:
                 out = softmax(out, axis=1)
                 out = out[:, 1:] if self._classes == 2 else out
-            parts.append(out[of_row])
+            parts.append(out[texts.of_row])
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     def state(self) -> State:
