@@ -311,21 +311,45 @@ def _scikit(name: str, average: str | None) -> Callable[..., float]:
     return metric
 
 
+def area_under_roc(hot: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) -> float:
+    """Chance that a row with the class scores above one without it, ties counted half (Hanley & McNeil 1982).
+
+    Examples
+    --------
+    >>> area_under_roc(np.array([1, 0, 1, 0]), np.array([0.9, 0.1, 0.4, 0.4]))
+    0.875
+    """
+    w = np.ones(len(hot)) if weight is None else weight
+    order = np.argsort(score, kind="stable")
+    ranked = score[order]
+    first = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
+    with_, without = (np.add.reduceat(part[order], first) for part in (w * hot, w * (1 - hot)))
+    below = np.cumsum(without) - without
+    whole = with_.sum() * without.sum()
+    return float((with_ * (below + without / 2)).sum() / whole) if whole > 0 else _NO_SUCH
+
+
+def _precision(hot: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) -> float:
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(hot, score, sample_weight=weight))
+
+
 def _ranking(name: str, average: str) -> Callable[..., float]:
     """Area under ROC or precision-recall, one class against the rest; classes that do not occur are left out."""
+    function = area_under_roc if name == "roc_auc_score" else _precision
 
     def metric(y: np.ndarray, prob: np.ndarray, weight: np.ndarray | None = None) -> float:
-        from sklearn import metrics
-
-        function = getattr(metrics, name)
         hot = (y[:, None] == np.arange(prob.shape[1])).astype(int)
+        if name == "roc_auc_score" and average != "micro" and prob.shape[1] == 2:
+            return function(hot[:, 1], prob[:, 1], weight)  # both classes have the same
         if average == "micro":
             repeated = None if weight is None else np.repeat(weight, prob.shape[1])
-            return float(function(hot.ravel(), prob.ravel(), sample_weight=repeated))
+            return function(hot.ravel(), prob.ravel(), repeated)
         there = [c for c in range(prob.shape[1]) if 0 < hot[:, c].sum() < len(y)]
         if not there:
             return _NO_SUCH
-        scores = [function(hot[:, c], prob[:, c], sample_weight=weight) for c in there]
+        scores = [function(hot[:, c], prob[:, c], weight) for c in there]
         return float(np.average(scores, weights=hot[:, there].sum(axis=0) if average == "weighted" else None))
 
     return metric

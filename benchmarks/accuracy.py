@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,12 +27,11 @@ import pandas as pd
 import yaml
 
 from benchmarks.scores import scores
+from benchmarks.watch import watched
 
 PEERS = Path(__file__).parent / "peers"
 LEVELS = tuple(k / 10 for k in range(1, 10))
 KEYS = ("MASE", "sMAPE", "WQL", "coverage80", "fit_s", "predict_s", "peak_mb")
-_WATCH = 0.25
-"""Seconds between two looks at a system's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,37 +95,6 @@ def _python(system: str) -> str:
     return str(own) if own.exists() else sys.executable
 
 
-def memory_of(leader: int) -> float:
-    """MB that all processes of a session hold now, shared pages counted once."""
-    total = 0
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            if os.getsid(int(entry.name)) != leader:
-                continue
-            for line in (entry / "smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1])
-        except (OSError, ValueError):
-            continue  # it has ended meanwhile
-    return total / 1024
-
-
-def _watched(command: list[str], log: Path, limit: float) -> tuple[int, float]:
-    """Run a command in a session of its own, killed after `limit` seconds: exit code, and peak MB of the session."""
-    peak, end = 0.0, time.monotonic() + limit
-    with log.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
-        while True:
-            try:
-                return process.wait(timeout=_WATCH), peak
-            except subprocess.TimeoutExpired:
-                peak = max(peak, memory_of(process.pid))
-            if time.monotonic() > end:
-                os.killpg(process.pid, 9)
-
-
 def run(system: str, task: Task, directory: Path, options: argparse.Namespace) -> dict[str, Any]:
     """One system on one task: its scores, or the error that it ended with."""
     train, test = task.frames(directory)
@@ -143,7 +110,7 @@ def run(system: str, task: Task, directory: Path, options: argparse.Namespace) -
         }  # fmt: skip
         (place / "job.json").write_text(json.dumps(job))
         command = [_python(system), str(adapter), str(place)]
-        code, peak = _watched(command, place / "log.txt", options.patience * options.time_limit + 600)
+        code, peak = watched(command, place / "log.txt", options.patience * options.time_limit + 600)
         row: dict[str, Any] = {"task": task.name, "system": system, **dict.fromkeys(KEYS), "error": None}
         if options.logs:
             options.logs.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.accuracy import memory_of
+from benchmarks.watch import memory_of
 
 HORIZON, WEEKS = 6, 121
 BRANDS = ("dominicks", "minute.maid", "tropicana")

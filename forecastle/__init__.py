@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from forecasting.hierarchical import HierarchicalForecaster
     from forecasting.learners.own import register_learner, unregister_learner
     from forecasting.many.models import ManyModels
+    from tabular.estimators import AutoClassifier, AutoRegressor
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AutoClassifier",
     "AutoMLError",
+    "AutoRegressor",
     "Columns",
     "ConfigError",
     "Covariates",
@@ -53,6 +56,7 @@ _HOMES = {
     "forecasting.forecaster": ("Forecaster",),
     "forecasting.hierarchical": ("HierarchicalForecaster",),
     "forecasting.many.models": ("ManyModels",),
+    "tabular.estimators": ("AutoClassifier", "AutoRegressor"),
     "forecasting.config": (
         "Columns", "Covariates", "DataSettings", "FeatureSettings", "SearchSettings", "Settings",
     ),

@@ -19,7 +19,7 @@ from tabular.learners.base import LEARNERS
 from tabular.model import Entry, TabularModel
 from tabular.pipeline import Pipeline
 from tabular.portfolio import Shape, choose
-from tabular.task import OPEN, PRELOAD, TabularTask, open_task, save_task
+from tabular.task import FOLDS, OPEN, PRELOAD, TabularTask, open_task, save_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -207,8 +207,8 @@ class Fitting:
                 )
         for k in numbers:
             if k not in made:
-                folders = sorted(records[k].path.glob("fold-*"), key=lambda p: int(p.name.removeprefix("fold-")))
-                made[k] = [Pipeline.from_state(*read_state(f)) for f in folders]
+                own, blobs = read_state(records[k].path / FOLDS)
+                made[k] = [Pipeline.unpacked(blobs[f"fold-{i}"]) for i in range(own["folds"])]
         return made, lost
 
 

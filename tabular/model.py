@@ -77,7 +77,7 @@ class TabularModel:
         members = []
         for m, (name, pipelines) in enumerate(self.members.items()):
             members.append([name, len(pipelines)])
-            states |= {f"member-{m}-{k}": p.state() for k, p in enumerate(pipelines)}
+            states[f"member-{m}"] = {"name": name}, {f"fold-{k}": p.packed() for k, p in enumerate(pipelines)}
         entries = []
         for e, (name, entry) in enumerate(self.entries.items()):
             entries.append([name, [list(pair) for pair in entry.weights], entry.stack is not None])
@@ -106,7 +106,7 @@ class TabularModel:
         manifest, states = load_bundle(path)
         own = manifest["model"]
         members = {
-            name: [Pipeline.from_state(*_mutable(states[f"member-{m}-{k}"])) for k in range(count)]
+            name: [Pipeline.unpacked(states[f"member-{m}"][1][f"fold-{k}"]) for k in range(count)]
             for m, (name, count) in enumerate(own["members"])
         }
         entries = {

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
+from automl.errors import ModelFileError
 from tabular.featurize.featurizer import Featurizer
 from tabular.learners.base import LEARNERS
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from automl.trial import State
     from tabular.learners.base import Learner
     from tabular.table import Table
+
+
+_HEAD = "__head__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,35 @@ class Pipeline:
         own, blobs = self.learner.state()
         both = {f"f-{k}": v for k, v in feature_blobs.items()} | {f"l-{k}": v for k, v in blobs.items()}
         return {"name": self.name, "featurizer": features, "learner": own}, both
+
+    def packed(self) -> bytes:
+        """All of it in one piece (numpy's archive): a bag has many pipelines, and a file each is slow to write."""
+        own, blobs = self.state()
+        arrays: dict[str, Any] = {
+            k: np.frombuffer(v, dtype=np.uint8) if isinstance(v, bytes) else v for k, v in blobs.items()
+        }
+        names = [k for k, v in blobs.items() if isinstance(v, bytes)]
+        text = json.dumps({"state": own, "bytes": names}).encode()
+        buffer = io.BytesIO()
+        np.savez(buffer, **(arrays | {_HEAD: np.frombuffer(text, dtype=np.uint8)}))
+        return buffer.getvalue()
+
+    @classmethod
+    def unpacked(cls, content: Any) -> Self:
+        """Read what `packed` gave.
+
+        Raises
+        ------
+        ModelFileError : it is damaged.
+        """
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+                arrays = dict(archive)
+            head = json.loads(arrays.pop(_HEAD).tobytes())
+        except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+            raise ModelFileError(f"a saved pipeline cannot be read: {error}") from error
+        blobs = {k: v.tobytes() if k in head["bytes"] else v for k, v in arrays.items()}
+        return cls.from_state(head["state"], blobs)
 
     @classmethod
     def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:

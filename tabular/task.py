@@ -39,6 +39,9 @@ OPEN = "tabular.task:open_task"
 """What the engine's workers import and call with the task's directory."""
 
 PRELOAD = ("numpy", "pandas", "scipy.sparse", "sklearn.linear_model", "sklearn.ensemble", "lightgbm", "tabular.task")
+FOLDS = "folds"
+"""Folder of a trial that holds the pipelines fitted on its folds."""
+
 _CACHE_BYTES = 400_000_000
 """Features that a worker keeps for the next trial."""
 
@@ -121,15 +124,14 @@ class TabularTask:
             trees.append(int(getattr(learner, "trees", 0)))
             held.append(predicted)
             losses.append(metric.loss(self.score(metric, predicted, part.held)))
-            states.append(Pipeline(trial.candidate.learner, made.featurizer, learner).state())
+            states.append(Pipeline(trial.candidate.learner, made.featurizer, learner).packed())
             if trial.report(k, losses[-1]) and k + 1 < len(self.parts):
                 break
         n = len(held)
         info = {"windows": n, "fit_s": fit_s / n, "predict_s": predict_s / n, "trees": int(np.mean(trees))}
         if n < len(self.parts):
             return Evaluation(scores={}, predictions={}, info=info, pruned=True)
-        for k, state in enumerate(states):
-            write_state(trial.directory / f"fold-{k}", state)
+        write_state(trial.directory / FOLDS, ({"folds": n}, {f"fold-{k}": s for k, s in enumerate(states)}))
         whole = np.concatenate(held)
         return Evaluation(scores=self.scores(whole), predictions={"held": whole}, info=info)
 
@@ -139,7 +141,7 @@ class TabularTask:
         cls = LEARNERS.load(candidate.learner)
         featurizer = Featurizer(self.profiles, self.features, cls.flavour, _options(options))
         x = featurizer.fit_transform(self.table, self._goal(np.arange(self.table.n_rows)))
-        context = self._context(deadline, featurizer, balanced=bool(options.get("balanced")))
+        context = self._context(deadline, featurizer, len(self.y), balanced=bool(options.get("balanced")))
         learner = cls(**own).fit(_fitting(x, cls), self.y, self.weight, context)
         return Pipeline(candidate.learner, featurizer, learner).state()
 
@@ -212,15 +214,19 @@ class TabularTask:
         own, options = split_params(params)
         cls = LEARNERS.load(name)
         held = (_fitting(made.held, cls), self.y[part.held], self.weight[part.held])
-        context = self._context(deadline, made.featurizer, balanced=bool(options.get("balanced")), held=held)
+        balanced = bool(options.get("balanced"))
+        context = self._context(deadline, made.featurizer, len(part.train), balanced=balanced, held=held)
         train = _fitting(made.train, cls)
         learner: Learner = cls(**own).fit(train, self.y[part.train], self.weight[part.train], context)
         return learner
 
-    def _context(self, deadline: Deadline, featurizer: Featurizer, *, balanced: bool, held: Any = None) -> FitContext:
+    def _context(
+        self, deadline: Deadline, featurizer: Featurizer, rows: int, *, balanced: bool, held: Any = None
+    ) -> FitContext:
         s = self.settings
         return FitContext(
             n_classes=s.n_classes,
+            rows=rows,
             seed=s.seed,
             threads=s.threads,
             deadline=deadline,

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "automl": {"automl"},
     "forecasting": {"automl", "forecasting"},
-    "forecastle": {"automl", "forecasting", "forecastle"},
+    "tabular": {"automl", "tabular"},
+    "forecastle": {"automl", "forecasting", "tabular", "forecastle"},
 }
 OURS = {"automl", "forecasting", "forecastle", "tabular", "vision"}
 NEVER_IN_ENGINE = {"pandas", "torch", "polars"}
@@ -104,7 +105,7 @@ def test_the_walker_sees_what_it_must(tmp_path, monkeypatch):
     assert list(dotted_strings(path)) == [(3, "forecasting")]
 
 
-@pytest.mark.parametrize("package", ["automl", "forecasting", "forecastle"])
+@pytest.mark.parametrize("package", ["automl", "forecasting", "tabular", "forecastle"])
 def test_importing_a_package_loads_nothing_heavy(package):
     code = f"import sys, {package}; print(*sorted({{m.partition('.')[0] for m in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -117,8 +118,8 @@ def test_importing_a_package_loads_nothing_heavy(package):
 
 def test_the_lazy_names_of_the_public_packages_exist():
     code = (
-        "import forecastle, forecasting\n"
-        "for package in (forecastle, forecasting):\n"
+        "import forecastle, forecasting, tabular\n"
+        "for package in (forecastle, forecasting, tabular):\n"
         "    for name in package.__all__:\n"
         "        assert getattr(package, name) is not None, name\n"
         "    assert set(package.__all__) <= set(dir(package))\n"

@@ -22,7 +22,7 @@ _FORMS: dict[str, dict[str, Any]] = {
 
 
 _counted: dict[tuple[int, str], tuple[Any, Any, np.ndarray]] = {}
-"""Counts of all terms in the words of a table's column, which its parts share: each text is read once, not once a fold."""
+"""Counts of all terms in the words of a table's column, which its parts share: texts are read once, not once a fold."""
 
 
 def counted(words: np.ndarray, form: str) -> tuple[Any, np.ndarray]:
@@ -112,9 +112,8 @@ class Bag:
                 whole, terms = counted(texts.words, part.form)
                 counts = whole[texts.used][:, np.searchsorted(terms, part.terms)]
             else:
-                vectorizer = CountVectorizer(
-                    lowercase=True, dtype=np.float32, vocabulary=list(part.terms), **_FORMS[part.form]
-                )
+                own = {"lowercase": True, "dtype": np.float32, "vocabulary": list(part.terms), **_FORMS[part.form]}
+                vectorizer = CountVectorizer(**own)
                 counts = vectorizer.transform(texts.texts())
             made.append(part.weigh(counts))
         return _joined(made, len(texts.used))

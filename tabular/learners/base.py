@@ -20,7 +20,7 @@ class FitContext:
 
     Parameters
     ----------
-    n_classes : 0 = numbers. seed, threads : random seed; how many threads the fit may use.
+    n_classes : 0 = numbers. rows : that are learned from. seed, threads : random seed; threads the fit may use.
     deadline : the fit raises DeadlineExceededError instead of going on past it, where it can look at the clock.
     categorical : positions of features that are numbers of categories.
     held : (features, target, weight) of rows held out, by which a learner may stop early; None = there are none.
@@ -28,6 +28,7 @@ class FitContext:
     """
 
     n_classes: int
+    rows: int = 0
     seed: int = 0
     threads: int = 1
     deadline: Deadline = field(default_factory=Deadline)
@@ -69,11 +70,14 @@ LEARNERS = Registry(
         **{
             name: _SCIKIT + name
             for name in (
-                "LogisticRegression", "SGD", "LinearSVM", "SVM", "KNN", "DecisionTree", "RandomForest",
-                "ExtremeRandomTrees", "GradientBoosting", "BernoulliNaiveBayes", "MultinomialNaiveBayes",
-                "AveragedPerceptron", "ElasticNet", "LassoLars", "OnlineGradientDescent", "FastLinear",
+                "LogisticRegression", "SGD", "LinearSVM", "SVM", "KNN", "GradientBoosting", "BernoulliNaiveBayes",
+                "MultinomialNaiveBayes", "AveragedPerceptron", "ElasticNet", "LassoLars", "OnlineGradientDescent",
+                "FastLinear",
             )
         },
+        "DecisionTree": "tabular.learners.forests:DecisionTree",
+        "RandomForest": "tabular.learners.forests:RandomForest",
+        "ExtremeRandomTrees": "tabular.learners.forests:ExtremeRandomTrees",
     },
     {
         "XGBoostClassifier": "XGBoost",

@@ -288,46 +288,6 @@ class MultinomialNaiveBayes(Scikit):
 
 
 @dataclass(kw_only=True)
-class DecisionTree(Scikit):
-    """One tree."""
-
-    max_depth: int = 8
-    min_samples_leaf: int = 5
-
-    flavour: ClassVar[str] = "codes"
-    takes_seed: ClassVar[bool] = True
-    classifier: ClassVar[str] = "sklearn.tree:DecisionTreeClassifier"
-    regressor: ClassVar[str] = "sklearn.tree:DecisionTreeRegressor"
-
-
-@dataclass(kw_only=True)
-class _Forest(Scikit):
-    n_estimators: int = 150
-    min_samples_leaf: int = 1
-    max_features: float = 0.4
-
-    flavour: ClassVar[str] = "codes"
-    takes_seed: ClassVar[bool] = True
-    takes_threads: ClassVar[bool] = True
-
-
-@dataclass(kw_only=True)
-class RandomForest(_Forest):
-    """Random forest (Breiman 2001)."""
-
-    classifier: ClassVar[str] = "sklearn.ensemble:RandomForestClassifier"
-    regressor: ClassVar[str] = "sklearn.ensemble:RandomForestRegressor"
-
-
-@dataclass(kw_only=True)
-class ExtremeRandomTrees(_Forest):
-    """Extremely randomised trees (Geurts, Ernst & Wehenkel 2006)."""
-
-    classifier: ClassVar[str] = "sklearn.ensemble:ExtraTreesClassifier"
-    regressor: ClassVar[str] = "sklearn.ensemble:ExtraTreesRegressor"
-
-
-@dataclass(kw_only=True)
 class GradientBoosting(Scikit):
     """Gradient boosted trees by scikit-learn, of histograms."""
 
