@@ -154,7 +154,6 @@ class Candidate:
     params : starting values as sorted (name, value) pairs; build with `Candidate.of`.
     space : (name, Dimension) pairs; empty = nothing to tune, the candidate is tried once.
     cost : rough relative cost of one evaluation; the portfolio runs cheap ones first.
-    patience : how many times the search's limit of a trial this one may take.
 
     Examples
     --------
@@ -167,7 +166,6 @@ class Candidate:
     params: tuple[tuple[str, JsonScalar], ...] = ()
     space: tuple[tuple[str, Dimension], ...] = field(default=())
     cost: float = 1.0
-    patience: float = 1.0
 
     @classmethod
     def of(
@@ -177,7 +175,6 @@ class Candidate:
         *,
         space: Mapping[str, Dimension] | None = None,
         cost: float = 1.0,
-        patience: float = 1.0,
     ) -> Candidate:
         """Build a candidate from plain mappings."""
         return cls(
@@ -185,7 +182,6 @@ class Candidate:
             params=tuple(sorted((params or {}).items())),
             space=tuple(sorted((space or {}).items())),
             cost=cost,
-            patience=patience,
         )
 
     def values(self) -> dict[str, JsonScalar]:
@@ -195,8 +191,9 @@ class Candidate:
     def to_json(self) -> str:
         """One canonical JSON text."""
         space = {n: {"kind": type(d).__name__, **{s: getattr(d, s) for s in d.__slots__}} for n, d in self.space}
-        own = {"learner": self.learner, "params": dict(self.params), "space": space, "cost": self.cost}
-        return json.dumps({**own, "patience": self.patience}, sort_keys=True)
+        return json.dumps(
+            {"learner": self.learner, "params": dict(self.params), "space": space, "cost": self.cost}, sort_keys=True
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Candidate:
@@ -209,5 +206,4 @@ class Candidate:
             if kind is Choice:
                 spec["options"] = tuple(spec["options"])
             space[name] = kind(**spec)
-        patience = raw.get("patience", 1.0)  # runs of earlier versions do not say
-        return cls.of(raw["learner"], raw["params"], space=space, cost=raw["cost"], patience=patience)
+        return cls.of(raw["learner"], raw["params"], space=space, cost=raw["cost"])

@@ -399,7 +399,7 @@ class Search:
     def _start(self, number: int, left: float) -> None:
         self._refused = 0
         asked = self._asked[number]
-        own = (self._criteria.trial_time_limit or math.inf) * asked.proposal.candidate.patience
+        own = self._criteria.trial_time_limit or math.inf
         asked.limit, asked.last_of_all = min(own, left), left < own
         asked.started = monotonic()
         directory = self._partial(number)

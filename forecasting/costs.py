@@ -39,8 +39,7 @@ PRICES = {
 """Measured on one core with one generated panel a frequency, monthly to hourly, code compiled; those of Arimax, TSB
 and ADIDA are taken from their kin. Orders of magnitude: nothing is refused below twice its limit."""
 
-THREADED = PRICES.keys() - {"Prophet", "StatsmodelsETS", "PmdArima"}
-"""The kernels: they use several threads, and look at the clock between series."""
+_THREADED = PRICES.keys() - {"Prophet", "StatsmodelsETS", "PmdArima"}
 
 
 def expected_seconds(learner: str, panel: Panel, *, windows: int = 1, threads: int = 1) -> float:
@@ -55,7 +54,7 @@ def expected_seconds(learner: str, panel: Panel, *, windows: int = 1, threads: i
     5.5
     """
     price = PRICES[learner]
-    if learner not in THREADED:
+    if learner not in _THREADED:
         threads = 1
     rows = np.minimum(panel.lengths, price.most)
     return windows / threads * float((price.series + price.row * rows + price.square * rows**2).sum())

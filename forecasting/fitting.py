@@ -363,9 +363,7 @@ class Fitting:
         self, task: ForecastTask, limits: ExitCriteria, replay: Sequence[tuple[Candidate, dict[str, Any]]] | None
     ) -> Search:
         s = self.settings.search
-        workers = _workers(s)
-        ours = limits.time_limit is not None and limits.trial_time_limit is None
-        if limits.time_limit and ours:
+        if limits.time_limit and limits.trial_time_limit is None:
             limits = replace(limits, trial_time_limit=max(5.0, _TRIAL_SHARE * limits.time_limit))
         portfolio = choose(
             task.panel,
@@ -375,9 +373,9 @@ class Fitting:
             transform=task.settings.transform,
             windows=len(task.cuts),
             trial_limit=limits.trial_time_limit,
-            patient=ours and workers > 1,
         )
         self._skipped = portfolio.skipped
+        workers = _workers(s)
         return Search(
             self.run,
             task=(OPEN, {"directory": str(self.directory)}),

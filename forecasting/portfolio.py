@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from automl.candidates import Candidate, Choice, JsonScalar
 from automl.errors import ConfigError
-from forecasting.costs import PRICES, THREADED, expected_seconds
+from forecasting.costs import PRICES, expected_seconds
 from forecasting.grain import MANY_ZEROS, zeros
 from forecasting.learners.base import LEARNERS
 from forecasting.learners.own import search_space
@@ -30,14 +30,8 @@ _ONLY_WHEN_NAMED = ("StatsmodelsETS", "PmdArima")
 
 _NEEDS = {"TCNForecaster": ("torch", "deep"), "XGBoost": ("xgboost", "boost")}
 
-_LATE = 0.75
-"""Share of what its trial may take from which a learner with one model a series waits until all others were tried."""
-
-_PATIENCE = 1.6
-"""How much longer than others a kernel that fits each series may take while another worker goes on with the rest.
-
-Such trials give up early where the pace of their first series says that they will not make it (see `pace`).
-"""
+_LATE = 0.5
+"""Share of a trial's limit from which a learner with one model a series waits until all others were tried."""
 
 _USUAL_WINDOWS = 2
 """Fits of a trial whose rows are not thinned further: in more windows slow learners see fewer, to take no longer."""
@@ -72,7 +66,6 @@ def choose(
     transform: str = "auto",
     windows: int = 1,
     trial_limit: float | None = None,
-    patient: bool = False,
 ) -> Portfolio:
     """Choose what is tried on a panel.
 
@@ -83,25 +76,20 @@ def choose(
     ----------
     season : steps. stationary : by vote of the series. windows : fits of a trial. trial_limit : seconds it may take.
     transform : of the target, "auto" = as each candidate has it (see `FeatureSettings.target_transform`).
-    patient : whether the limit is ours to stretch for learners that pay for it, and several workers are there.
 
     Raises
     ------
     UnknownNameError : a name in `allowed` or `blocked` is no learner. ConfigError : nothing is left.
     """
-    stretch = dict.fromkeys(THREADED, _PATIENCE) if patient else {}
     skipped = unwanted(search)
     absent = {name: why for name, why in _missing().items() if name not in skipped}
     if search.allowed is None:
-        unfit = _unfit(panel, season) | _too_slow(panel, search, windows, trial_limit, stretch)
+        unfit = _unfit(panel, season) | _too_slow(panel, search, windows, trial_limit)
         skipped = unfit | skipped
     skipped |= absent
-    listed = [
-        replace(c, patience=stretch.get(c.learner, 1.0))
-        for c in _portfolio(panel, season, search, stationary=stationary, windows=windows)
-    ]
+    listed = _portfolio(panel, season, search, stationary=stationary, windows=windows)
     if trial_limit is not None:
-        late = [c for c in listed if c.learner in PRICES and c.cost > _LATE * trial_limit * c.patience]
+        late = [c for c in listed if c.learner in PRICES and c.cost > _LATE * trial_limit]
         listed = [c for c in listed if c not in late] + sorted(late, key=lambda c: c.cost)
     chosen = tuple(dict.fromkeys(_transformed(c, transform) for c in listed if c.learner not in skipped))
     if not chosen:
@@ -148,7 +136,7 @@ def _transformed(candidate: Candidate, transform: str) -> Candidate:
     elif pooled and transform == "none":
         params["base"] = "level" if params.get("base") == "last" else params.get("base", "level")
         space |= {"base": Choice(("level", "seasonal"))} if "base" in space else {}
-    return replace(candidate, params=tuple(sorted(params.items())), space=tuple(sorted(space.items())))
+    return Candidate.of(candidate.learner, params, space=space, cost=candidate.cost)
 
 
 def _nothing_left(search: SearchSettings, absent: Mapping[str, str]) -> str:
@@ -182,15 +170,12 @@ def _unfit(panel: Panel, season: int) -> dict[str, str]:
     return {name: f"not for these data: {why}" for name, why in out.items()}
 
 
-def _too_slow(
-    panel: Panel, search: SearchSettings, windows: int, usual: float | None, stretch: Mapping[str, float]
-) -> dict[str, str]:
+def _too_slow(panel: Panel, search: SearchSettings, windows: int, limit: float | None) -> dict[str, str]:
     """Learners with one model a series that cannot be done within the limit of a trial -> why."""
-    if usual is None:
+    if limit is None:
         return {}
     out = {}
     for name in PRICES:
-        limit = usual * stretch.get(name, 1.0)
         seconds = expected_seconds(name, panel, windows=windows, threads=search.threads)
         if seconds > _DOUBT * limit:
             out[name] = (
