@@ -44,6 +44,7 @@ _TRUSTED = (
     "sklearn.metrics._dist_metrics.EuclideanDistance",
     "sklearn.metrics._dist_metrics.EuclideanDistance32",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
 )
 
 

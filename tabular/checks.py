@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from automl.errors import DataError
 from automl.guardrails import Guardrail
 
 if TYPE_CHECKING:
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from tabular.profile import Profile
 
 _PERFECT_AUC, _PERFECT_R2 = 0.9995, 0.9995
+
+
+def usable(profiles: Sequence[Profile], *, sparse: bool) -> None:
+    """Raise DataError where no column can be used."""
+    if not sparse and all(p.kind == "ignore" for p in profiles):
+        kinds = ", ".join(f"{p.name} ({p.why})" for p in profiles[:10])
+        raise DataError(f"no column can be used: {kinds}. Fix: say with kinds={{...}} what they are.")
 
 
 def of_table(

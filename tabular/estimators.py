@@ -179,6 +179,7 @@ class _AutoEstimator(BaseEstimator):  # type: ignore[misc]
         table, y = prepared.table, prepared.y
         n_classes = 0 if prepared.classes is None else len(prepared.classes)
         profiles = profile(table, settings.data, settings.features)
+        checks.usable(profiles, sparse=table.matrix is not None)
         parts, note = splits(
             table, y, settings.search, n_classes=n_classes, seed=int(self.seed), given=prepared.folds, held=held
         )
@@ -402,6 +403,7 @@ class AutoClassifier(ClassifierMixin, _AutoEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any, *, model: str | None = None) -> np.ndarray:  # noqa: N803 - scikit-learn's name
         """Most probable label of each row. model : any of `models()`; None = the best."""
+        self._fitted()
         return np.asarray(self.classes_[self.predict_proba(X, model=model).argmax(axis=1)])
 
     def predict_proba(self, X: Any, *, model: str | None = None) -> np.ndarray:  # noqa: N803 - scikit-learn's name

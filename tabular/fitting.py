@@ -171,15 +171,16 @@ class Fitting:
                 stacks[STACKING], held[STACKING] = assembly.stack(list(chosen), s.stack_meta_learner)
                 weights[STACKING] = dict.fromkeys(chosen, 1.0)
                 losses[STACKING] = task.loss(held[STACKING])
-        name = _choose(losses)
         used = {k for w in weights.values() for k in w}
         share = {k: max(w.get(k, 0.0) for w in weights.values()) for k in used}
         pipelines, lost = self._pipelines(search, task, assembly, sorted(used, key=lambda k: -share[k]), outcome)
+        weights, losses = _what_is_left(weights, losses, pipelines, assembly)
+        name = _choose(losses)
         entries = {
             n: Entry(tuple((assembly.names[k], float(v)) for k, v in w.items()), stacks.get(n))
             for n, w in weights.items()
         }
-        entries |= {assembly.names[k]: Entry(((assembly.names[k], 1.0),)) for k in used}
+        entries |= {assembly.names[k]: Entry(((assembly.names[k], 1.0),)) for k in pipelines}
         model = TabularModel({assembly.names[k]: p for k, p in pipelines.items()}, entries, name, schema, classes)
         rows = [{"model": n, "learner": n, **task.scores(held[n])} for n in (VOTING, STACKING) if n in held]
         tried = {record.learner for record in outcome.records}
@@ -206,10 +207,29 @@ class Fitting:
                     f"{failed[first]}); those of the training rows stand in for them"
                 )
         for k in numbers:
-            if k not in made:
-                own, blobs = read_state(records[k].path / FOLDS)
-                made[k] = [Pipeline.unpacked(blobs[f"fold-{i}"]) for i in range(own["folds"])]
+            try:
+                if k not in made:
+                    own, blobs = read_state(records[k].path / FOLDS)
+                    made[k] = [Pipeline.unpacked(blobs[f"fold-{i}"]) for i in range(own["folds"])]
+            except AutoMLError as error:
+                LOG.exception("trial %d cannot be read", k)
+                lost = f"{assembly.names[k]} cannot be read and is left out: {error}"
         return made, lost
+
+
+def _what_is_left(
+    weights: dict[str, dict[int, float]], losses: dict[str, float], made: Mapping[int, Any], assembly: Assembly
+) -> tuple[dict[str, dict[int, float]], dict[str, float]]:
+    """Entries without members that were lost: votes do with the others, stacks and single models fall away."""
+    out = {n: w for n, w in weights.items() if all(k in made for k in w)}
+    vote = {k: v for k, v in weights.get(VOTING, {}).items() if k in made}
+    if vote and VOTING not in out:
+        out[VOTING] = {k: v / sum(vote.values()) for k, v in vote.items()}
+    if not out and made:
+        out = {assembly.names[k]: {k: 1.0} for k in list(made)[:1]}
+    if not out:
+        raise LearnerError("none of the models that were chosen can be read; see the run's log.")
+    return out, {n: losses.get(n, np.inf) for n in out}
 
 
 def _with_trees(record: TrialRecord) -> dict[str, Any]:

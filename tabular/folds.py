@@ -73,7 +73,8 @@ def splits(
         )
     part = _dealt(table, y, n_classes, seed, count)
     out = [Split(np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in range(count) if (part == k).any()]
-    if len(out) < _LEAST_ROWS:
+    out = [p for p in (_with_all_classes(p, y, n_classes) for p in out) if len(p.held)]
+    if not out or (part == part[0]).all():
         raise DataError("all rows are equal, so none can be held out. Fix: give rows that differ.")
     status = "done" if folds == "auto" else "passed"
     return out, Guardrail("Cross validation", status, f"{len(out)} folds of {n} rows")
@@ -85,7 +86,15 @@ def _random(table: Table, y: np.ndarray, share: float, n_classes: int, seed: int
     held = part < max(1, round(share * parts)) if share > 0.5 else part == 0
     if not held.any() or held.all():
         held = np.arange(table.n_rows) == table.n_rows - 1
-    return Split(np.flatnonzero(~held), np.flatnonzero(held))
+    return _with_all_classes(Split(np.flatnonzero(~held), np.flatnonzero(held)), y, n_classes)
+
+
+def _with_all_classes(part: Split, y: np.ndarray, n_classes: int) -> Split:
+    """Learn from rows held out whose class is nowhere else: a class of one row is never held out."""
+    if not n_classes:
+        return part
+    lonely = ~np.isin(y[part.held], y[part.train])
+    return Split(np.sort(np.concatenate([part.train, part.held[lonely]])), part.held[~lonely])
 
 
 def _dealt(table: Table, y: np.ndarray, n_classes: int, seed: int, parts: int) -> np.ndarray:
@@ -130,7 +139,7 @@ def check_classes(parts: list[Split], y: np.ndarray, classes: np.ndarray) -> Non
     """Raise DataError where a fold's training rows lack a class that is held out nowhere else."""
     for k, part in enumerate(parts):
         if len(np.unique(y[part.train])) < 2:
+            only = str(classes[y[part.train][0]])
             raise DataError(
-                f"fold {k} is left with one class to learn, {classes[y[part.train][0]]!r}. Fix: fewer folds or more "
-                "rows of the rare class."
+                f"fold {k} is left with one class to learn, {only!r}. Fix: fewer folds or more rows of the rare class."
             )

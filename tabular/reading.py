@@ -149,6 +149,10 @@ def read_training(data: Any, target: Any, settings: DataSettings, *, classes: bo
             raise DataError(f"the label column {target!r} is not there. Columns: {have}.")
         target, frame = frame[target], frame.drop(columns=target)
     n = len(frame) if frame is not None else table.n_rows  # type: ignore[union-attr]
+    if n == 1:
+        raise DataError(
+            "the data has one row (n_samples=1), and at least two are needed, one to learn from, one to score."
+        )
     if n == 0:
         raise DataError("the data has no rows: 0 sample(s) (shape=(0, ...)) while a minimum of 1 is required.")
     folds = None
@@ -176,6 +180,8 @@ def read_training(data: Any, target: Any, settings: DataSettings, *, classes: bo
     y, names = _classes(labels) if classes else (_numeric(labels), None)
     if not (weights > 0).any():
         raise DataError("all weights are zero. Fix: give at least one row a positive weight.")
+    if names is not None and len(np.unique(y[weights > 0])) < 2:
+        raise DataError("all rows of positive weight are of one class. Fix: weigh rows of at least two classes.")
     return Prepared(table, y, weights / weights.mean(), names, schema, (*notes, *found), folds)
 
 
@@ -261,7 +267,7 @@ def _classes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(f"labels of types {', '.join(kinds)} cannot be told apart. Fix: one type.") from error
     if len(classes) < 2:
         raise DataError(
-            f"the data has one class only, {classes[0]!r}: Classifier can't train when only one class is present."
+            f"the data has one class only, {str(classes[0])!r}: Classifier can't train when only one class is present."
         )
     return y.astype(np.int32), classes
 
@@ -396,20 +402,18 @@ def read_new(data: Any, schema: Schema) -> Table:
         table = _sparse(data)
         if table.matrix.shape[1] != schema.matrix:
             raise DataError(
-                f"X has {table.matrix.shape[1]} features, but the model is expecting {schema.matrix} features as input."
+                f"X has {table.matrix.shape[1]} features, but it is expecting {schema.matrix} features as input."
             )
         return table
     frame, named = to_frame(data)
     if schema.matrix:
         if frame.shape[1] != schema.matrix:
-            raise DataError(
-                f"X has {frame.shape[1]} features, but the model is expecting {schema.matrix} features as input."
-            )
+            raise DataError(f"X has {frame.shape[1]} features, but it is expecting {schema.matrix} features as input.")
         return _sparse(frame.to_numpy(dtype=float))
     if not named or not schema.named:
         if frame.shape[1] != len(schema.names):
             raise DataError(
-                f"X has {frame.shape[1]} features, but the model is expecting {len(schema.names)} features as input."
+                f"X has {frame.shape[1]} features, but it is expecting {len(schema.names)} features as input."
             )
         frame = frame.set_axis(list(schema.names), axis=1)
     gone = [c for c in schema.names if c not in frame]

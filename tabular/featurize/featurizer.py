@@ -153,8 +153,7 @@ class Featurizer:
             return self._fit_matrix(table)
         planned = self._planned(goal.n_classes)
         if not planned:
-            kinds = ", ".join(f"{p.name} ({p.why})" for p in self.profiles[:10])
-            raise DataError(f"no column can be used: {kinds}. Fix: say with kinds={{...}} what they are.")
+            raise DataError("every transformer that could use a column is blocked. Fix: block fewer.")
         self._parts, made = [], []
         for name, arguments in planned:
             part = TRANSFORMERS.load(name)(**arguments)

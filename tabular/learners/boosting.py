@@ -79,7 +79,8 @@ class LightGBM:
             patience = max(_PATIENCE_FEWEST, int(_PATIENCE_SHARE * self.n_estimators))
             calls.append(lightgbm.early_stopping(patience, first_metric_only=True, verbose=False))
             held_x, held_y, held_weight = context.held
-            valid = [data.create_valid(held_x, held_y, weight=held_weight)]
+            own = dict(data.params)
+            valid = [lightgbm.Dataset(held_x, held_y, weight=held_weight, reference=data, params=own)]
         self._booster = lightgbm.train(
             self._params(rows, context), data, num_boost_round=self.n_estimators, valid_sets=valid, callbacks=calls
         )
