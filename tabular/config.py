@@ -130,7 +130,7 @@ class SearchSettings:
     """
 
     metric: str | None = None
-    limits: ExitCriteria = field(default_factory=ExitCriteria)
+    limits: ExitCriteria = field(default_factory=lambda: ExitCriteria(patience=50))
     n_folds: int | str = "auto"
     validation_size: float | None = None
     workers: int | None = None

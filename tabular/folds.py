@@ -71,18 +71,26 @@ def splits(
         raise ConfigError(
             f"{count} folds need as many rows, and there is n_samples={n}. Fix: more rows or fewer folds."
         )
-    part = _dealt(table, y, n_classes, seed, count)
-    out = [Split(np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in range(count) if (part == k).any()]
-    out = [p for p in (_with_all_classes(p, y, n_classes) for p in out) if len(p.held)]
-    if not out or (part == part[0]).all():
-        raise DataError("all rows are equal, so none can be held out. Fix: give rows that differ.")
+    out = _folds(_dealt(equal_rows(table), y, n_classes, seed, count), y, n_classes)
+    if not out:  # so few rows differ that a class would be held out whole
+        out = _folds(_dealt(np.arange(n), y, n_classes, seed, count), y, n_classes)
+    if not out:
+        raise DataError("no row can be held out: every class has one row. Fix: more rows.")
     status = "done" if folds == "auto" else "passed"
     return out, Guardrail("Cross validation", status, f"{len(out)} folds of {n} rows")
 
 
+def _folds(part: np.ndarray, y: np.ndarray, n_classes: int) -> list[Split]:
+    """Splits by part; none where nothing is left to learn from."""
+    named = range(int(part.max()) + 1)
+    found = [Split(np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in named]
+    found = [_with_all_classes(p, y, n_classes) for p in found if len(p.held) and len(p.train)]
+    return [p for p in found if len(p.held)]
+
+
 def _random(table: Table, y: np.ndarray, share: float, n_classes: int, seed: int) -> Split:
     parts = max(2, round(1 / share)) if share <= 0.5 else 100
-    part = _dealt(table, y, n_classes, seed, parts)
+    part = _dealt(equal_rows(table), y, n_classes, seed, parts)
     held = part < max(1, round(share * parts)) if share > 0.5 else part == 0
     if not held.any() or held.all():
         held = np.arange(table.n_rows) == table.n_rows - 1
@@ -97,10 +105,9 @@ def _with_all_classes(part: Split, y: np.ndarray, n_classes: int) -> Split:
     return Split(np.sort(np.concatenate([part.train, part.held[lonely]])), part.held[~lonely])
 
 
-def _dealt(table: Table, y: np.ndarray, n_classes: int, seed: int, parts: int) -> np.ndarray:
-    """Deal rows into parts: shuffled, class by class (tenths of numbers), equal rows together. Shape [rows]."""
+def _dealt(group: np.ndarray, y: np.ndarray, n_classes: int, seed: int, parts: int) -> np.ndarray:
+    """Deal rows into parts: shuffled, class by class (tenths of numbers), rows of a group together. Shape [rows]."""
     rng = np.random.default_rng(seed)
-    group = equal_rows(table)
     first = np.full(group.max() + 1, -1)
     first[group[::-1]] = np.arange(len(group))[::-1]
     stratum = y[first] if n_classes else _tenths(y)[first]

@@ -62,8 +62,8 @@ def test_monte_carlo_and_the_users_own_folds():
 def test_too_few_rows_and_lonely_classes_are_errors():
     with pytest.raises(ConfigError, match="7 folds need as many rows, and there is n_samples=5"):
         splits(table(np.arange(5.0)), np.arange(5.0), SearchSettings(n_folds=7), n_classes=0, seed=0)
-    with pytest.raises(DataError, match="all rows are equal"):
-        splits(table(np.ones(5)), np.arange(5.0), AUTO, n_classes=0, seed=0)
+    with pytest.raises(DataError, match="every class has one row"):
+        splits(table(np.arange(3.0)), np.arange(3), AUTO, n_classes=3, seed=0)
     y = np.array([0, 0, 0, 1])
     parts, _ = splits(table(np.arange(4.0)), y, SearchSettings(n_folds=4), n_classes=2, seed=0)
     assert sorted(np.concatenate([p.held for p in parts]).tolist()) == [0, 1, 2]
