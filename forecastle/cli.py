@@ -13,6 +13,7 @@ import typer
 
 from automl.errors import AutoMLError, ConfigError, RunError
 from forecastle.cli_many import many
+from forecastle.cli_tabular import tabular
 from forecastle.talk import check_writable, numbers, print_table, reason, say, show, write
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ app = typer.Typer(
 control = typer.Typer(help="Steer a run from another terminal, or take up one that was stopped.", no_args_is_help=True)
 app.add_typer(control, name="run")
 app.add_typer(many, name="many")
+app.add_typer(tabular, name="tabular")
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as given to fit --out.")]
 OutFile = Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write (.csv or .parquet).")]
@@ -370,8 +372,14 @@ def _send(run: Path, command: Verb, number: int | None = None) -> None:
 
 
 def _take_up(run: Path, **more: Any) -> None:
+    from automl.runs import Run
     from forecasting.forecaster import Forecaster
 
+    if Run.open(run).task.startswith("tabular."):
+        from forecastle.cli_tabular import take_up
+
+        take_up(run, **more)
+        return
     forecaster = Forecaster.resume(run, **more)
     _finish(forecaster, run, None)
     _end(forecaster, run)

@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from automl.budget import Deadline
 from automl.errors import ConfigError, DataError, RunError
 from automl.guardrails import Guardrail, Report
+from automl.metrics import CLASSIFICATION, REGRESSION
 from automl.progress import log_file, progress
 from automl.runs import Run
 from tabular import checks
@@ -27,7 +28,7 @@ from tabular.folds import check_classes, splits
 from tabular.model import TabularModel
 from tabular.profile import profile
 from tabular.reading import Prepared, Schema, read_new, read_training, to_frame
-from tabular.task import TabularTask, TaskSettings, find_metric
+from tabular.task import TabularTask, TaskSettings, find_metric, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +88,7 @@ class _AutoEstimator(BaseEstimator):  # type: ignore[misc]
         held = 0
         if validation is not None:
             X, y, sample_weight, held = _joined(X, y, sample_weight, validation, settings)  # noqa: N806 - as above
+        self.target_ = y if isinstance(y, str) else None
         prepared = read_training(X, y, settings.data, classes=self._classifies, weight=sample_weight)
         self._report = Report(prepared.notes)
         task = self._task(prepared, settings, held)
@@ -118,6 +120,7 @@ class _AutoEstimator(BaseEstimator):  # type: ignore[misc]
         seconds = more_time if more_time is not None else limits.time_limit
         limits = replace(limits, time_limit=seconds)
         self._report = Report.from_json(saved["guardrails"])
+        self.target_ = saved["target"]
         self.run_ = run
         classes = _labels(saved["classes"])
         schema = Schema.from_json(saved["schema"])
@@ -258,6 +261,34 @@ class _AutoEstimator(BaseEstimator):  # type: ignore[misc]
         fitted = self._fitted()
         return fitted.predict(read_new(data, fitted.schema), model)
 
+    def evaluate(self, X: Any, y: Any, *, model: str | None = None) -> dict[str, float]:  # noqa: N803 - scikit-learn's name
+        """All metrics on rows whose labels are known; rows without a label are left out.
+
+        Parameters
+        ----------
+        X, y : as for `fit`. model : any of `models()`; None = the best.
+
+        Raises
+        ------
+        DataError : a label that training did not have, or no label at all.
+        """
+        fitted = self._fitted()
+        if isinstance(y, str):
+            frame, _ = to_frame(X)
+            if y not in frame:
+                raise DataError(f"the label column {y!r} is not there.")
+            y, X = frame[y], frame.drop(columns=y)  # noqa: N806 - as above
+        labels = np.asarray(y)
+        known = ~np.asarray(pd.isna(labels))
+        if not known.any():
+            raise DataError("no row has a label, so there is nothing to score.")
+        predicted, labels = self._predicted(X, model)[known], labels[known]
+        n_classes = 0 if fitted.classes is None else len(fitted.classes)
+        truth = labels.astype(float) if fitted.classes is None else _codes(labels, fitted.classes)
+        kind = CLASSIFICATION if n_classes else REGRESSION
+        own: dict[str, Any] = {"n_classes": n_classes, "y_range": float(fitted.extra["y_range"])}
+        return {name: value_of(kind.load(name), truth, predicted, **own) for name in kind}
+
     def leaderboard(self, metric: str | None = None) -> pd.DataFrame:
         """All models, best first by a metric (the one to choose by unless told), and learners not tried with why.
 
@@ -326,6 +357,7 @@ class _AutoEstimator(BaseEstimator):  # type: ignore[misc]
             "schema": schema.to_json(),
             "classes": None if classes is None else [v.item() if hasattr(v, "item") else v for v in classes],
             "guardrails": self._report.to_json(),
+            "target": self.target_,
         }
 
     def save(self, path: str | Path) -> None:
@@ -341,6 +373,7 @@ class _AutoEstimator(BaseEstimator):  # type: ignore[misc]
             "stopped": self._stopped,
             "guardrails": self._report.to_json(),
             "metric": self._metric,
+            "target": self.target_,
         }
         self._model.save(path, {"kind": self._kind, "estimator": _plain(own)})
 
@@ -362,7 +395,7 @@ class _AutoEstimator(BaseEstimator):  # type: ignore[misc]
         settings = settings_from_json(own["settings"])
         self = cls(seed=own["seed"], settings=settings, time_limit=settings.search.limits.time_limit)
         self._settings, self._model, self._rows = settings, model, own["leaderboard"]
-        self._stopped, self._metric = own["stopped"], own["metric"]
+        self._stopped, self._metric, self.target_ = own["stopped"], own["metric"], own["target"]
         self._report = Report.from_json(own["guardrails"])
         self._seen()
         return self
@@ -439,6 +472,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _codes(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Codes of labels. Shape [rows]."""
+    code = {c: k for k, c in enumerate(classes.tolist())}
+    strange = sorted({str(v) for v in labels.tolist() if v not in code})
+    if strange:
+        raise DataError(f"{len(strange)} labels are none of training, first {strange[0]!r}.")
+    return np.array([code[v] for v in labels.tolist()], dtype=np.int32)
 
 
 def _labels(raw: list[Any] | None) -> np.ndarray | None:

@@ -181,7 +181,8 @@ class Fitting:
             for n, w in weights.items()
         }
         entries |= {assembly.names[k]: Entry(((assembly.names[k], 1.0),)) for k in pipelines}
-        model = TabularModel({assembly.names[k]: p for k, p in pipelines.items()}, entries, name, schema, classes)
+        members = {assembly.names[k]: p for k, p in pipelines.items()}
+        model = TabularModel(members, entries, name, schema, classes, {"y_range": task.settings.y_range})
         rows = [{"model": n, "learner": n, **task.scores(held[n])} for n in (VOTING, STACKING) if n in held]
         tried = {record.learner for record in outcome.records}
         why = BEFORE_ITS_TURN[outcome.stopped_because]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -12,7 +14,7 @@ import numpy as np
 
 from automl.errors import DataError
 from automl.guardrails import Guardrail
-from tabular.table import Column, Table, numbers, texts
+from tabular.table import Column, Table, coded, numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,9 +22,18 @@ if TYPE_CHECKING:
     from tabular.config import DataSettings
     from tabular.table import Stored
 
-_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]\d.*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}([T ]\d.*)?")
+_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]\d.*)?|(\d{1,2})[-/.](\d{1,2})[-/.]\d{4}([T ]\d.*)?")
 _LOOK = 200
 """Values that are looked at before a column of text is tried as dates or numbers."""
+
+_GAPS = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
+"""Words that stand for a missing number, in small letters."""
+
+_CODE = re.compile(r"[+-]?0\d.*|.*inf.*|.*_.*", re.IGNORECASE)
+"""Words that some would read as a number and that are none: codes with zeros in front, infinity, digits in groups."""
+
+_FEW_NUMBERS, _MOST_NUMBERS = 20, 0.95
+"""Whole numbers written as text are categories up to so many, and ids from this share of the rows on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +44,26 @@ class Schema:
     ----------
     names, stored : of the columns. matrix : columns of a sparse matrix, 0 = there was none.
     named : whether the columns had names of their own; without them only their number counts.
+    dayfirst : columns of dates as text in which the day stands before the month.
     """
 
     names: tuple[str, ...]
     stored: tuple[Stored, ...]
     matrix: int = 0
     named: bool = True
+    dayfirst: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        return {"names": list(self.names), "stored": list(self.stored), "matrix": self.matrix, "named": self.named}
+        own = {"names": list(self.names), "stored": list(self.stored), "matrix": self.matrix, "named": self.named}
+        return {**own, "dayfirst": list(self.dayfirst)}
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """Read what `to_json` gave."""
-        return cls(tuple(raw["names"]), tuple(raw["stored"]), raw["matrix"], raw["named"])
+        return cls(
+            tuple(raw["names"]), tuple(raw["stored"]), raw["matrix"], raw["named"], tuple(raw.get("dayfirst", ()))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +97,8 @@ def to_frame(data: Any, what: str = "X") -> tuple[pd.DataFrame, bool]:
 
     if isinstance(data, str | Path):
         return _file(Path(data)), True
+    if hasattr(data, "collect") and not hasattr(data, "to_pandas"):  # lazy polars
+        data = data.collect()
     if isinstance(data, pd.DataFrame):
         frame, named = data, True
     elif hasattr(data, "to_pandas"):
@@ -99,7 +117,7 @@ def to_frame(data: Any, what: str = "X") -> tuple[pd.DataFrame, bool]:
         frame, named = pd.DataFrame(array).infer_objects(), False
         frame.columns = pd.Index([f"x{j}" for j in range(frame.shape[1])])
     columns = [str(c) for c in frame.columns]
-    twice = sorted({c for c in columns if columns.count(c) > 1})
+    twice = sorted(c for c, often in Counter(columns).items() if often > 1)
     if twice:
         raise DataError(f"{what} has two columns named {twice[0]!r}. Fix: rename one of them.")
     return frame.set_axis(columns, axis=1), named
@@ -148,6 +166,8 @@ def read_training(data: Any, target: Any, settings: DataSettings, *, classes: bo
             have = "a sparse matrix has none" if frame is None else ", ".join(frame.columns[:20])
             raise DataError(f"the label column {target!r} is not there. Columns: {have}.")
         target, frame = frame[target], frame.drop(columns=target)
+    elif frame is not None:
+        _no_copy(frame, target)
     n = len(frame) if frame is not None else table.n_rows  # type: ignore[union-attr]
     if n == 1:
         raise DataError(
@@ -168,14 +188,16 @@ def read_training(data: Any, target: Any, settings: DataSettings, *, classes: bo
         labels, weights = labels[known], weights[known]
         folds = None if folds is None else folds[known]
     found: list[Guardrail] = []
+    dayfirst: list[str] = []
     if table is None:
         assert frame is not None  # noqa: S101 - one of both
-        table = Table.of([_column(frame[name], settings.kinds.get(name), found) for name in frame.columns])
+        table = Table.of([_column(frame[name], settings.kinds.get(name), found, dayfirst) for name in frame.columns])
     schema = Schema(
         () if table.matrix is not None else table.names,
         tuple(c.stored for c in table.columns),
         0 if table.matrix is None else table.matrix.shape[1],
         named,
+        tuple(dayfirst),
     )
     y, names = _classes(labels) if classes else (_numeric(labels), None)
     if not (weights > 0).any():
@@ -183,6 +205,18 @@ def read_training(data: Any, target: Any, settings: DataSettings, *, classes: bo
     if names is not None and len(np.unique(y[weights > 0])) < 2:
         raise DataError("all rows of positive weight are of one class. Fix: weigh rows of at least two classes.")
     return Prepared(table, y, weights / weights.mean(), names, schema, (*notes, *found), folds)
+
+
+def _no_copy(frame: pd.DataFrame, target: Any) -> None:
+    """Raise where the labels stand among the features as well."""
+    name = getattr(target, "name", None)
+    if not isinstance(name, str) or name not in frame or len(target) != len(frame):
+        return
+    labels = target.to_pandas() if hasattr(target, "to_pandas") else target
+    if frame[name].reset_index(drop=True).equals(labels.reset_index(drop=True)):
+        raise DataError(
+            f"the label {name!r} is a column of the features too. Fix: leave it out, or give y={name!r} alone."
+        )
 
 
 def _set_aside(frame: pd.DataFrame, settings: DataSettings, weight: Any) -> tuple[pd.DataFrame, Any, np.ndarray | None]:
@@ -199,7 +233,7 @@ def _set_aside(frame: pd.DataFrame, settings: DataSettings, weight: Any) -> tupl
         weight = frame[settings.weight].to_numpy()
     folds = None
     if settings.folds:
-        folds = np.stack([frame[name].to_numpy(dtype=float, na_value=np.nan) for name in settings.folds], axis=1)
+        folds = np.stack([_floats(frame[name]) for name in settings.folds], axis=1)
         for k, name in enumerate(settings.folds):
             odd = ~np.isin(folds[:, k], (0.0, 1.0))
             if odd.any():
@@ -244,7 +278,10 @@ def _labels(target: Any, n: int) -> tuple[np.ndarray, np.ndarray, list[Guardrail
 def _weights(weight: Any, n: int) -> np.ndarray:
     if weight is None:
         return np.ones(n)
-    weights = np.asarray(weight, dtype=float)
+    try:
+        weights = np.asarray(weight, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"weights are numbers >= 0: {error}.") from error
     if weights.ndim == 0:
         weights = np.full(n, float(weights))
     if weights.shape != (n,):
@@ -273,6 +310,8 @@ def _classes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _numeric(labels: np.ndarray) -> np.ndarray:
+    if labels.dtype.kind in "mM":
+        raise DataError(f"the target is no number: {labels[0]} is a time. Fix: take seconds or days since a day.")
     try:
         y = labels.astype(float)
     except (TypeError, ValueError) as error:
@@ -285,39 +324,108 @@ def _numeric(labels: np.ndarray) -> np.ndarray:
 # -- columns ----------------------------------------------------------------------------------------------------------
 
 
-def _column(series: pd.Series, kind: str | None, notes: list[Guardrail]) -> Column:
+def _column(series: pd.Series, kind: str | None, notes: list[Guardrail], dayfirst: list[str]) -> Column:
     """One column as what it looks like, or as what the user says."""
     import pandas as pd
 
     name, dtype = str(series.name), series.dtype
-    if kind in {"categorical", "categorical_hash", "text"} and not pd.api.types.is_datetime64_any_dtype(dtype):
-        return texts(name, _words(series))
     if pd.api.types.is_datetime64_any_dtype(dtype):
+        if kind in _AS_TEXT:
+            raise DataError(
+                f"column {name!r} holds dates and is meant as {kind}. Fix: make text of it, say by .astype(str)."
+            )
         return numbers(name, _seconds(series), "date")
+    if kind in _AS_TEXT:
+        return _words(series)
     if isinstance(dtype, pd.CategoricalDtype):
-        return texts(name, _words(series)) if kind != "numeric" else numbers(name, _floats(series.astype(object)))
+        return _words(series) if kind != "numeric" else numbers(name, _floats(series.astype(object)))
     if pd.api.types.is_timedelta64_dtype(dtype):
         return numbers(name, series.dt.total_seconds().to_numpy())
     if pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
+        if kind == "datetime":
+            raise DataError(
+                f"column {name!r} holds numbers and is meant as dates. Fix: convert it, say by pandas.to_datetime."
+            )
         return numbers(name, _floats(series))
-    values = series.to_numpy(dtype=object)
+    return _of_objects(series, kind, notes, dayfirst)
+
+
+_AS_TEXT = frozenset({"categorical", "categorical_hash", "text"})
+
+
+def _of_objects(series: pd.Series, kind: str | None, notes: list[Guardrail], dayfirst: list[str]) -> Column:
+    """Make a column of Python objects: text, or dates and numbers in disguise."""
+    import pandas as pd
+
+    name, values = str(series.name), series.to_numpy(dtype=object)
     given = ~np.asarray(pd.isna(values))
-    some = values[given][:_LOOK]
-    if kind == "numeric" or (len(some) and not any(isinstance(v, str) for v in values[given])):
+    types = set(map(type, values[given]))
+    if types and all(issubclass(t, dt.date | np.datetime64) for t in types):  # also datetime and Timestamp
+        return numbers(name, _seconds(pd.to_datetime(pd.Series(values), utc=True)), "date")
+    if any(issubclass(t, list | tuple | dict | set | np.ndarray) for t in types):
+        row = next(k for k, v in enumerate(values) if isinstance(v, list | tuple | dict | set | np.ndarray))
+        raise DataError(
+            f"column {name!r}, row {row}: {values[row]!r} is no value of a cell; argument must be a string or a number."
+        )
+    if kind == "numeric" or (types and not any(issubclass(t, str) for t in types)):
         return numbers(name, _floats(series))
-    types = {str if isinstance(v, str) else float for v in some}
+    codes, words = pd.factorize(values)
+    if kind is None and (read := _disguised(words, given.sum())) is not None:
+        notes.append(Guardrail("Numbers as text", "done", f"column {name!r} holds numbers as text: read as numbers"))
+        return numbers(name, np.append(read, np.nan)[codes])
     if len(types) > 1:
         notes.append(
             Guardrail("Mixed types", "alerted", f"column {name!r} holds text and numbers: all is read as text")
         )
-    if kind == "datetime" or (len(some) and all(isinstance(v, str) and _DATE.fullmatch(v.strip()) for v in some)):
-        read = pd.to_datetime(pd.Series(values), errors="coerce", format="mixed", utc=True)
-        bad = given & read.isna().to_numpy()
-        if not bad.any():
-            return numbers(name, _seconds(read), "date")
+    if kind == "datetime" or (
+        len(words) and all(isinstance(v, str) and _DATE.fullmatch(v.strip()) for v in words[:_LOOK])
+    ):
+        first = _day_first(words)
+        read_dates = _dates(words, dayfirst=first)
+        if not np.isnan(read_dates).any():
+            if first:
+                dayfirst.append(name)
+            return numbers(name, np.append(read_dates, np.nan)[codes], "date")
         if kind == "datetime":
-            raise DataError(f"column {name!r}, row {int(bad.argmax())}: {values[bad][0]!r} is no date.")
-    return texts(name, _words(series))
+            row = int(np.isin(codes, np.flatnonzero(np.isnan(read_dates))).argmax())
+            raise DataError(f"column {name!r}, row {row}: {values[row]!r} is no date.")
+    return _words(series)
+
+
+def _disguised(words: np.ndarray, rows: int) -> np.ndarray | None:
+    """Numbers that distinct values stand for where all are numbers written as text, gaps aside; else None."""
+    read = np.full(len(words), np.nan)
+    whole = True
+    for k, word in enumerate(words):
+        text = word.strip() if isinstance(word, str) else str(word)
+        if text.lower() in _GAPS:
+            continue
+        try:
+            read[k] = float(text)
+        except ValueError:
+            return None
+        if _CODE.fullmatch(text) or isinstance(word, bool):
+            return None
+        whole = whole and text.lstrip("+-").isdigit()
+    distinct = len(words) - int(np.isnan(read).sum())
+    few = whole and (distinct <= _FEW_NUMBERS or distinct > _MOST_NUMBERS * rows)
+    return None if few or not distinct else read
+
+
+def _day_first(words: np.ndarray) -> bool:
+    """Whether dates as text can only be meant with the day before the month."""
+    pairs = [
+        m.group(2, 3) for m in (_DATE.fullmatch(w.strip()) for w in words if isinstance(w, str)) if m and m.group(2)
+    ]
+    return any(int(a) > 12 for a, _ in pairs) and not any(int(b) > 12 for _, b in pairs)
+
+
+def _dates(words: np.ndarray, *, dayfirst: bool) -> np.ndarray:
+    """Seconds since 1970 of distinct dates as text, NaN = none."""
+    import pandas as pd
+
+    read = pd.to_datetime(pd.Series(words, dtype=object), errors="coerce", format="mixed", utc=True, dayfirst=dayfirst)
+    return _seconds(read)
 
 
 def _floats(series: pd.Series) -> np.ndarray:
@@ -329,6 +437,7 @@ def _floats(series: pd.Series) -> np.ndarray:
         raw = series.to_numpy(dtype=object)
         read = pd.to_numeric(pd.Series(raw), errors="coerce").to_numpy(dtype=float)
         bad = np.isnan(read) & ~np.asarray(pd.isna(raw))
+        bad[bad] = [not (isinstance(v, str) and v.strip().lower() in _GAPS) for v in raw[bad]]
         if bad.any():
             row = int(bad.argmax())
             raise DataError(
@@ -353,18 +462,25 @@ def _seconds(series: pd.Series) -> np.ndarray:
     return np.where(np.asarray(pd.isna(series)), np.nan, micro / 1e6)
 
 
-def _words(series: pd.Series) -> list[str | None]:
+def _words(series: pd.Series) -> Column:
     """Values as text; 3.0 and 3 are the same, so that integers with gaps keep their names."""
     import pandas as pd
 
-    values = series.to_numpy(dtype=object)
-    gone = np.asarray(pd.isna(values))
-    return [None if miss else _word(v) for v, miss in zip(values, gone, strict=True)]
+    name, values = str(series.name), series
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        return coded(name, series.cat.codes.to_numpy(), [_word(w) for w in series.cat.categories])
+    if series.dtype == object:
+        raw = series.to_numpy(dtype=object)
+        gone = np.asarray(pd.isna(raw))
+        if any(t is not str for t in set(map(type, raw[~gone]))):  # 1 and True are equal and not the same word
+            values = pd.Series([None if miss else _word(v) for v, miss in zip(raw, gone, strict=True)], dtype=object)
+    codes, words = pd.factorize(values)
+    return coded(name, codes, [_word(w) for w in words])
 
 
 def _word(value: Any) -> str:
     if isinstance(value, str):
-        return value
+        return str(value)
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value)
@@ -376,6 +492,9 @@ def _sparse(matrix: Any) -> Table:
     if matrix.dtype.kind == "c":
         raise DataError("Complex data not supported: X holds complex numbers. Fix: give real ones.")
     csr = sparse.csr_matrix(matrix, dtype=np.float32)
+    if not csr.has_canonical_format:
+        csr = csr.copy()
+        csr.sum_duplicates()
     if not np.isfinite(csr.data).all():
         raise DataError("X contains infinity or NaN, which a sparse matrix must not. Fix: remove them.")
     if 0 in csr.shape:
@@ -426,29 +545,40 @@ def read_new(data: Any, schema: Schema) -> Table:
         )
     if len(frame) == 0:
         raise DataError("there are no rows: 0 sample(s) (shape=(0, ...)) while a minimum of 1 is required.")
-    return Table.of([_as_before(frame[c], s) for c, s in zip(schema.names, schema.stored, strict=True)])
+    return Table.of(
+        [
+            _as_before(frame[c], s, dayfirst=c in schema.dayfirst)
+            for c, s in zip(schema.names, schema.stored, strict=True)
+        ]
+    )
 
 
-def _as_before(series: pd.Series, stored: Stored) -> Column:
+def _as_before(series: pd.Series, stored: Stored, *, dayfirst: bool) -> Column:
     """Read a column as training did."""
     import pandas as pd
 
-    name = str(series.name)
+    name, dated = str(series.name), pd.api.types.is_datetime64_any_dtype(series.dtype)
+    if stored == "date":
+        return numbers(name, _seconds(series) if dated else _dates_as_before(series, dayfirst=dayfirst), "date")
+    if dated:
+        raise DataError(f"column {name!r} holds dates, and {'text' if stored == 'text' else 'numbers'} in training.")
     if stored == "text":
-        if pd.api.types.is_datetime64_any_dtype(series.dtype):
-            raise DataError(f"column {name!r} holds dates, and text in training.")
-        return texts(name, _words(series))
-    if stored == "number":
-        if pd.api.types.is_timedelta64_dtype(series.dtype):
-            return numbers(name, series.dt.total_seconds().to_numpy())
-        if pd.api.types.is_datetime64_any_dtype(series.dtype):
-            raise DataError(f"column {name!r} holds dates, and numbers in training.")
-        return numbers(name, _floats(series))
-    if pd.api.types.is_datetime64_any_dtype(series.dtype):
-        return numbers(name, _seconds(series), "date")
+        return _words(series)
+    if pd.api.types.is_timedelta64_dtype(series.dtype):
+        return numbers(name, series.dt.total_seconds().to_numpy())
+    return numbers(name, _floats(series.astype(object) if isinstance(series.dtype, pd.CategoricalDtype) else series))
+
+
+def _dates_as_before(series: pd.Series, *, dayfirst: bool) -> np.ndarray:
+    """Dates that come as text or Python objects."""
+    import pandas as pd
+
     values = series.to_numpy(dtype=object)
-    read = pd.to_datetime(pd.Series(values), errors="coerce", format="mixed", utc=True)
-    bad = read.isna().to_numpy() & ~np.asarray(pd.isna(values))
+    codes, words = pd.factorize(values)
+    odd = [isinstance(w, int | float | np.number) for w in words]
+    read = _dates(words, dayfirst=dayfirst)
+    bad = np.isin(codes, np.flatnonzero(np.isnan(read) | np.array(odd, dtype=bool)))
     if bad.any():
-        raise DataError(f"column {name!r}, row {int(bad.argmax())}: {values[bad][0]!r} is no date, as training had.")
-    return numbers(name, _seconds(read), "date")
+        row = int(bad.argmax())
+        raise DataError(f"column {series.name!r}, row {row}: {values[row]!r} is no date, as training had.")
+    return np.append(read, np.nan)[codes]

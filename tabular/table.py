@@ -90,11 +90,29 @@ def texts(name: str, values: Sequence[str | None]) -> Column:
     >>> texts("x", ["b", None, "a", "b"]).values.tolist()
     [1, -1, 0, 1]
     """
-    given = np.array([v is not None for v in values], dtype=bool)
-    words, codes = np.unique(np.array([v for v in values if v is not None], dtype=object), return_inverse=True)
-    out = np.full(len(given), -1, dtype=np.int32)
-    out[given] = codes
-    return Column(name, "text", out, words)
+    import pandas as pd
+
+    cells = np.empty(len(values), dtype=object)
+    cells[:] = values
+    codes, words = pd.factorize(cells)
+    return coded(name, codes, words)
+
+
+def coded(name: str, codes: np.ndarray, words: Sequence[str] | np.ndarray) -> Column:
+    """Make a column of text from codes and what they stand for, in any order and with words that stand twice.
+
+    Examples
+    --------
+    >>> column = coded("x", np.array([0, 1, -1, 2]), ["b", "a", "b"])
+    >>> column.values.tolist(), column.words.tolist()
+    ([1, 0, -1, 1], ['a', 'b'])
+    """
+    if not len(words):
+        return Column(name, "text", np.full(len(codes), -1, dtype=np.int32), np.empty(0, dtype=object))
+    cells = np.empty(len(words), dtype=object)
+    cells[:] = words
+    distinct, place = np.unique(cells, return_inverse=True)
+    return Column(name, "text", np.where(codes < 0, -1, place[codes]).astype(np.int32), distinct)
 
 
 # -- files ------------------------------------------------------------------------------------------------------------

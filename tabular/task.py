@@ -159,13 +159,9 @@ class TabularTask:
 
     def score(self, metric: Metric, predicted: np.ndarray, rows: np.ndarray) -> float:
         """One metric of predictions of some rows, natural sign."""
-        weight = self.weight[rows]
+        weight, s = self.weight[rows], self.settings
         given = None if np.ptp(weight) == 0 else weight
-        if self.settings.n_classes:
-            return float(metric.function(self.y[rows], normalised(predicted), given))
-        if metric.name.startswith("normalized_"):
-            return float(metric.function(self.y[rows], predicted, self.settings.y_range))
-        return float(metric.function(self.y[rows], predicted))
+        return value_of(metric, self.y[rows], predicted, n_classes=s.n_classes, y_range=s.y_range, weight=given)
 
     def loss(self, predicted: np.ndarray) -> float:
         """Mean over folds of the metric to choose by, of predictions of all held-out rows; lower is better."""
@@ -234,6 +230,23 @@ class TabularTask:
             held=held,
             balanced=balanced,
         )
+
+
+def value_of(
+    metric: Metric,
+    y: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    n_classes: int,
+    y_range: float,
+    weight: np.ndarray | None = None,
+) -> float:
+    """One metric, natural sign; normalised errors are over the range of the target in training."""
+    if n_classes:
+        return float(metric.function(y, normalised(predicted), weight))
+    if metric.name.startswith("normalized_"):
+        return float(metric.function(y, predicted, y_range))
+    return float(metric.function(y, predicted))
 
 
 def find_metric(name: str, n_classes: int) -> Metric:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn import metrics
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -57,6 +58,18 @@ def test_held_out_scores_are_honest(fitted):
     model = AutoClassifier(max_trials=4, metric="AUC_weighted", **QUICK, settings=settings()).fit(frame, noise)
     board = model.leaderboard()
     assert board.loc[board["model"].isin(["LightGBM", "LogisticRegression"]), "score"].max() < 0.62
+
+
+def test_scores_of_new_rows_are_those_of_scikit_learn(fitted):
+    model, frame, label = fitted
+    scores = model.evaluate(frame, label)
+    proba = model.predict_proba(frame)
+    assert scores["accuracy"] == pytest.approx(metrics.accuracy_score(label, model.predict(frame)))
+    assert scores["AUC_weighted"] == pytest.approx(metrics.roc_auc_score(label == "low", proba[:, 1]))
+    assert scores["log_loss"] == pytest.approx(metrics.log_loss(label, proba))
+    assert model.evaluate(frame.assign(y=label), "y", model=model.best()) == scores
+    with pytest.raises(DataError, match="1 labels are none of training, first 'middle'"):
+        model.evaluate(frame[:2], ["high", "middle"])
 
 
 def test_every_kept_model_predicts_alone(fitted):
