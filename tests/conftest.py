@@ -1,5 +1,24 @@
 """Profiles for hypothesis: `no_shrink` tells that something fails without looking for the smallest example."""
 
+from contextlib import ExitStack
+
+import pytest
 from hypothesis import Phase, settings
 
+from tests.automl import clusters
+
 settings.register_profile("no_shrink", phases=[Phase.explicit, Phase.generate])
+
+
+@pytest.fixture(scope="session")
+def cluster_of():
+    """Address of a running cluster by engine. Each is started once: a process that has left one Ray finds no other."""
+    with ExitStack() as stack:
+        known = {}
+
+        def find(engine):
+            if engine not in known:
+                known[engine] = stack.enter_context(getattr(clusters, engine)())
+            return known[engine]
+
+        yield find

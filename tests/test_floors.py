@@ -79,6 +79,8 @@ def test_heavy_packages_are_imported_inside_functions(path):
         loaded = [(n, m) for n, m in loaded if m != "numba"]
     else:
         loaded = [(n, "numba" if m.startswith("forecasting.kernels") else m) for n, m in loaded]
+    if path == ROOT / "tabular" / "estimators.py":  # estimators of scikit-learn inherit from its base
+        loaded = [(n, m) for n, m in loaded if m != "sklearn.base"]
     wrong = [f"line {n}: {m}" for n, m in loaded if m.partition(".")[0] in LAZY]
     assert not wrong, f"{path.relative_to(ROOT)} loads heavy packages when it is imported: {wrong}"
 

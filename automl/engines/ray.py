@@ -29,19 +29,17 @@ class RayExecutor(EngineExecutor):
     def _open(self, place: tuple[str, int] | None) -> None:
         import ray
 
-        self._ours = _connection.take(
-            self.name, ray.is_initialized, lambda: self._connect(place or ("127.0.0.1", 10001))
-        )
-        self._remote = ray.remote(perform).options(num_cpus=self._threads, max_retries=RETRIES, retry_exceptions=False)
-
-    def _connect(self, place: tuple[str, int]) -> None:
-        import ray
-
+        host, port = place or ("127.0.0.1", 10001)
         fix = (
-            f"start `ray start --head --ray-client-server-port {place[1]}` there with the same versions of Python and "
+            f"start `ray start --head --ray-client-server-port {port}` there with the same versions of Python and "
             "Ray (pip install 'ray[client]'), set RAY_AUTH_TOKEN if it asks for a token, or correct the address"
         )
-        reach(self.name, place, fix)
+        reach(self.name, (host, port), fix)
+        self._ours = _connection.take(self.name, ray.is_initialized, lambda: self._connect(fix))
+        self._remote = ray.remote(perform).options(num_cpus=self._threads, max_retries=RETRIES, retry_exceptions=False)
+
+    def _connect(self, fix: str) -> None:
+        import ray
 
         def connect() -> None:
             try:

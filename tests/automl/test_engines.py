@@ -23,22 +23,22 @@ pytestmark = pytest.mark.xdist_group("clusters")  # one cluster at a time: two f
 
 
 @pytest.fixture(scope="module", params=clusters.PACKAGES)
-def cluster(request):
+def cluster(request, cluster_of):
     """Address of a cluster that really runs, and an executor on it."""
     engine = request.param
     if sys.platform == "win32" or find_spec(clusters.PACKAGES[engine]) is None:
         pytest.skip(f"{clusters.PACKAGES[engine]} is not installed, or this is Windows")
-    with getattr(clusters, engine)() as address:
-        try:
-            pool = with_stderr(
-                lambda: executor(address, workers=2, initializer=("tests.automl.toy_task:see", {"value": 3}))
-            )
-        except _StartError as error:
-            if engine != "spark":
-                raise
-            pytest.skip(f"Spark does not start here: {error}")
-        yield address, pool
-        pool.kill()
+    address = cluster_of(engine)
+    try:
+        pool = with_stderr(
+            lambda: executor(address, workers=2, initializer=("tests.automl.toy_task:see", {"value": 3}))
+        )
+    except _StartError as error:
+        if engine != "spark":
+            raise
+        pytest.skip(f"Spark does not start here: {error}")
+    yield address, pool
+    pool.kill()
 
 
 class _StartError(Exception):

@@ -29,11 +29,10 @@ def local(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=clusters.PACKAGES)
-def address(request):
+def address(request, cluster_of):
     if find_spec(clusters.PACKAGES[request.param]) is None:
         pytest.skip(f"{clusters.PACKAGES[request.param]} is not installed")
-    with getattr(clusters, request.param)() as where:
-        yield where
+    return cluster_of(request.param)
 
 
 def test_a_cluster_forecasts_what_one_process_does(local, address):
