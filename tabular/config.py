@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence  # noqa: TC003 - job files are checked against these types
 from dataclasses import dataclass, field
 from typing import Literal
@@ -23,8 +24,13 @@ TRANSFORMERS = (
     "DateTime",
     "TfIdf",
     "TextTargetEncoder",
+    "WordEmbedding",
+    "LabelEncoder",
 )
 """Names of what can be blocked."""
+
+NGRAMS = re.compile(r"(word|char)(?:_([1-9])_([1-9]))?")
+"""How n-grams are named: word or char, and the least and most in a row; word alone is word_1_2, char is char_3_3."""
 
 IMPUTERS = ("mean", "median", "most_frequent", "constant")
 META_LEARNERS = ("auto", "LogisticRegression", "ElasticNet", "LinearRegression", "LightGBM")
@@ -80,7 +86,10 @@ class FeatureSettings:
     id_share : text without spaces that differs in more than this share of the rows is an id and is not used.
     text_share, text_words : text differs in more than this share of the rows and has so many words on average.
     most_categories : columns with more of them are hashed (or encoded by the target).
-    text_features : most words and most character trigrams a text column gives.
+    few_values : numbers of at most so many values (and 5 % of the rows) are given to linear learners as categories too.
+    text_features : most n-grams of each form a text column gives. ngrams : forms, such as word_1_3 or char_2_4.
+    embeddings : directory of a transformer (config.json, tokenizer and safetensors), or a package that ships one; texts
+        then get its sentence vectors too. Needs the extra `text`.
     """
 
     mode: str = "auto"
@@ -92,7 +101,10 @@ class FeatureSettings:
     text_share: float = 0.2
     text_words: float = 3.0
     most_categories: int = 100
+    few_values: int = 10
     text_features: int = 20_000
+    ngrams: Sequence[str] = ("word_1_2", "char_3_3")
+    embeddings: str | None = None
 
     def __post_init__(self) -> None:
         one_of("mode", self.mode, ("auto", "off"))
@@ -101,9 +113,20 @@ class FeatureSettings:
                 raise UnknownNameError("transformer", name, TRANSFORMERS)
         for column, way in self.imputers.items():
             one_of(f"imputers[{column!r}]", way, IMPUTERS)
+        if self.imputers and "Imputer" in self.blocked:
+            raise ConfigError("imputers are given and 'Imputer' is blocked. Fix: one of both.")
+        object.__setattr__(self, "ngrams", (self.ngrams,) if isinstance(self.ngrams, str) else tuple(self.ngrams))
+        for form in self.ngrams:
+            found = NGRAMS.fullmatch(form)
+            if not found or (found.group(2) or "1") > (found.group(3) or "9"):
+                raise ConfigError(f"ngrams must be such as 'word_1_2' or 'char_3_5', got {form!r}.")
+        if not self.ngrams or len(set(self.ngrams)) < len(self.ngrams):
+            raise ConfigError(f"ngrams must name at least one form and each once, got {self.ngrams!r}.")
         _share("id_share", self.id_share)
         _share("text_share", self.text_share)
-        for name, least, most in (("hash_bits", 1, 20), ("most_categories", 1, 10_000), ("text_features", 1, 10**6)):
+        limits = {"hash_bits": (1, 20), "most_categories": (1, 10_000), "few_values": (0, 100)}
+        limits["text_features"] = (1, 10**6)
+        for name, (least, most) in limits.items():
             value = getattr(self, name)
             if not (isinstance(value, int) and least <= value <= most):
                 raise ConfigError(f"{name} must be a whole number from {least} to {most}, got {value!r}.")

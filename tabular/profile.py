@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from automl.errors import UnknownNameError
+
 if TYPE_CHECKING:
     from tabular.config import DataSettings, FeatureSettings
     from tabular.table import Column, Table
@@ -47,6 +49,11 @@ class Profile:
 def profile(table: Table, data: DataSettings, features: FeatureSettings) -> tuple[Profile, ...]:
     """Look at every column of a table.
 
+    Raises
+    ------
+    UnknownNameError : the settings name a column that is not there. MissingPackageError, ConfigError : the transformer
+        for sentence vectors cannot be loaded.
+
     Examples
     --------
     >>> from tabular.config import DataSettings, FeatureSettings
@@ -55,14 +62,22 @@ def profile(table: Table, data: DataSettings, features: FeatureSettings) -> tupl
     >>> [(p.name, p.kind, p.why) for p in profile(table, DataSettings(), FeatureSettings())]
     [('one', 'ignore', 'constant'), ('colour', 'categorical', '2 categories')]
     """
-    return tuple(_profile(c, data.kinds.get(c.name), features) for c in table.columns)
+    for name in features.imputers:
+        if name not in table.names:
+            raise UnknownNameError("column", name, table.names)
+    profiles = tuple(_profile(c, data.kinds.get(c.name), features) for c in table.columns)
+    if features.embeddings and any(p.kind == "text" for p in profiles):
+        from tabular.featurize.embeddings import load_encoder
+
+        load_encoder(features.embeddings)
+    return profiles
 
 
 def _profile(column: Column, asked: str | None, settings: FeatureSettings) -> Profile:
     missing = int(column.missing.sum())
     rows = len(column.values)
     present = column.values[~column.missing]
-    unique = len(np.unique(present))
+    unique = len(_distinct(column, present))
     if asked is not None:
         kind, why = asked, "as the settings say"
     elif unique == 0:
@@ -80,17 +95,26 @@ def _profile(column: Column, asked: str | None, settings: FeatureSettings) -> Pr
     return Profile(column.name, kind, unique, missing, rows, why)
 
 
+def _distinct(column: Column, present: np.ndarray) -> np.ndarray:
+    """Different values, codes of text in order."""
+    import pandas as pd
+
+    if column.stored == "text":
+        return np.flatnonzero(np.bincount(present, minlength=1))
+    return np.asarray(pd.unique(present))  # by a hash, where sorting a million numbers takes ten times as long
+
+
 def _numbers_rows(values: np.ndarray, rows: int) -> bool:
     """Whether values count up or down by one from row to row."""
     if len(values) < rows or rows <= _FEWEST_TEXTS:
         return False
-    steps = np.unique(np.diff(values))
-    return len(steps) == 1 and abs(float(steps[0])) == 1.0
+    steps = np.diff(values)
+    return abs(float(steps[0])) == 1.0 and bool((steps == steps[0]).all())
 
 
 def _of_text(column: Column, present: np.ndarray, unique: int, settings: FeatureSettings) -> tuple[str, str]:
     share = unique / len(present)
-    used = np.unique(present)[:: max(1, unique // _LOOK)]
+    used = _distinct(column, present)[:: max(1, unique // _LOOK)]
     words = float(np.mean([len(column.words[i].split()) for i in used]))
     if words >= settings.text_words and share > settings.text_share and unique > _FEWEST_TEXTS:
         return "text", f"{words:.1f} words on average, {share:.0%} of the rows differ"

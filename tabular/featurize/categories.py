@@ -29,22 +29,24 @@ class OneHot(Transformer):
 
     most: int = 100
     _known: tuple[tuple[str, ...], ...] = field(default=(), init=False, repr=False)
+    _own: tuple[int, ...] = field(default=(), init=False, repr=False)  # how many of them are words, not marks
 
     kind: ClassVar[str] = "OneHotEncoder"
     _FEW: ClassVar[int] = 10
 
     def fit(self, table: Table, goal: Goal) -> Self:  # noqa: ARG002 - the protocol's form
         """Learn the categories."""
-        known = []
+        known, size = [], []
         for i in self.columns:
             column = table.columns[i]
             often, order = counts(column), by_frequency(column)
             kept = [j for j in order[: self.most] if often[j] > 1 or len(order) <= self._FEW]
             own = [str(column.words[j]) for j in kept]
+            size.append(len(own))
             own += [RARE] if len(kept) < len(order) else []
             own += [MISSING] if column.missing.any() else []
             known.append(tuple(own))
-        self._known = tuple(known)
+        self._known, self._own = tuple(known), tuple(size)
         self._name([table.columns[i].name for i in self.columns])
         return self
 
@@ -57,10 +59,10 @@ class OneHot(Transformer):
         from scipy import sparse
 
         rows, places, first = [], [], 0
-        for i, words in zip(self.columns, self._known, strict=True):
-            position = {w: k for k, w in enumerate(words)}
-            at = lookup(table.columns[i], {w: k for w, k in position.items() if w not in {RARE, MISSING}})
-            at = np.where(at == -1, position.get(MISSING, -1), np.where(at == -2, position.get(RARE, -1), at))
+        for i, words, own in zip(self.columns, self._known, self._own, strict=True):
+            at = lookup(table.columns[i], {w: k for k, w in enumerate(words[:own])})
+            mark = {w: k for k, w in enumerate(words[own:], own)}
+            at = np.where(at == -1, mark.get(MISSING, -1), np.where(at == -2, mark.get(RARE, -1), at))
             there = np.flatnonzero(at >= 0)
             rows.append(there)
             places.append(at[there] + first)
@@ -72,13 +74,13 @@ class OneHot(Transformer):
     def state(self) -> State:
         """As (JSON, arrays)."""
         own = {"columns": list(self.columns), "most": self.most, "known": [list(w) for w in self._known]}
-        return {**own, "names": list(self.names)}, {}
+        return {**own, "own": list(self._own), "names": list(self.names)}, {}
 
     @classmethod
     def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:  # noqa: ARG003 - the protocol's form
         """Read what `state` gave."""
         self = cls(columns=tuple(settings["columns"]), most=settings["most"])
-        self._known = tuple(tuple(w) for w in settings["known"])
+        self._known, self._own = tuple(tuple(w) for w in settings["known"]), tuple(settings["own"])
         self.names = tuple(settings["names"])
         self.sources = tuple((i,) for i, words in zip(self.columns, self._known, strict=True) for _ in words)
         return self

@@ -10,7 +10,9 @@ from automl.candidates import Registry
 from automl.errors import DataError
 from automl.preprocess import Scaler, fit_scaler
 from tabular.featurize.base import Goal, Transformer, dense
+from tabular.featurize.sparse import MatrixScaler
 from tabular.profile import Profile
+from tabular.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,13 +20,13 @@ if TYPE_CHECKING:
     from automl.candidates import JsonScalar
     from automl.trial import State
     from tabular.config import FeatureSettings
-    from tabular.table import Table
 
 TRANSFORMERS = Registry(
     "transformer",
     {
         "numbers": "tabular.featurize.numbers:Numbers",
         "dates": "tabular.featurize.numbers:Dates",
+        "levels": "tabular.featurize.numbers:Levels",
         "clusters": "tabular.featurize.numbers:Clusters",
         "onehot": "tabular.featurize.categories:OneHot",
         "hashed": "tabular.featurize.categories:Hashed",
@@ -33,6 +35,7 @@ TRANSFORMERS = Registry(
         "tfidf": "tabular.featurize.texts:TfIdf",
         "textparts": "tabular.featurize.texts:TextParts",
         "texttarget": "tabular.featurize.texts:TextTarget",
+        "embeddings": "tabular.featurize.embeddings:Embeddings",
     },
 )
 FLAVOURS = ("dense", "codes")
@@ -42,6 +45,15 @@ _MOST_DENSE_CELLS, _MOST_DENSE_COLUMNS = 5_000_000, 2_000
 
 _FEW = 10
 """Categories from which on their means help trees."""
+
+_FEW_SHARE = 0.05
+"""Numbers that take a few values only take at most as many as this share of the rows."""
+
+_MOST_MEANS = 300
+"""Columns of means of the target, one a class and encoded column, of which there are not more."""
+
+_MOST_CLASSES = 20
+"""Classes up to which text is encoded by the target."""
 
 
 class Featurizer:
@@ -53,7 +65,9 @@ class Featurizer:
     flavour : "dense" (imputed, scaled, one column a category; for linear models, neighbours and machines) or "codes"
         (gaps stay, categories are numbers; for trees).
     options : what is searched: scaler (one of automl.preprocess.SCALERS), means ("mean", "odds" or "" = none),
-        clusters (whether to add distances), text ("both", "sparse", "target" or "none").
+        clusters (whether to add distances), text ("both", "sparse", "target" or "none"), ngrams (forms of n-grams with
+        commas between, such as "word_1_2,char_2_4"), levels (whether numbers of few values are categories too),
+        embeddings (whether texts get sentence vectors, where the settings name a transformer).
 
     Examples
     --------
@@ -81,7 +95,8 @@ class Featurizer:
         self._parts: list[tuple[str, Transformer]] = []
         self._scaler: Scaler | None = None
         self._sparse = False
-        self._matrix_scale: np.ndarray | None = None
+        self._matrix: MatrixScaler | None = None
+        self._raw: tuple[str, ...] = ()  # names of a matrix's columns
 
     # -- what is made -------------------------------------------------------------------------------------------------
 
@@ -109,35 +124,48 @@ class Featurizer:
             out.append(("dates", {"columns": of["datetime"], "filled": dense_}))
         if self.options.get("clusters") and len(of["numeric"]) > 1 and "ClusterDistance" not in blocked:
             out.append(("clusters", {"columns": of["numeric"]}))
-        encoder = "WoETargetEncoder" if means == "odds" else "CatTargetEncoder"
-        encoded = (*many, *(several if means else ())) if encoder not in blocked else ()
-        if encoded:
-            out.append(("means", {"columns": encoded, "odds": means == "odds" and n_classes > 0}))
-        if dense_:
-            if of["categorical"] and "OneHotEncoder" not in blocked:
-                out.append(("onehot", {"columns": of["categorical"], "most": self.settings.most_categories}))
-            if many and "HashOneHotEncoder" not in blocked:
-                out.append(("hashed", {"columns": many, "bits": self.settings.hash_bits}))
-        elif of["categorical"] or many:
-            out.append(("codes", {"columns": tuple(sorted((*of["categorical"], *many)))}))
+        odds = means == "odds" and n_classes > 0 and "WoETargetEncoder" not in blocked
+        room = _MOST_MEANS // (n_classes if n_classes > 2 else 1)
+        encoded = (*many, *(several if means else ()))[:room]
+        if encoded and (odds or "CatTargetEncoder" not in blocked):
+            out.append(("means", {"columns": encoded, "odds": odds}))
+        if not dense_ and "LabelEncoder" not in blocked:
+            if of["categorical"] or many:
+                out.append(("codes", {"columns": tuple(sorted((*of["categorical"], *many)))}))
+            return out + self._of_text(of["text"], n_classes)
+        if of["categorical"] and "OneHotEncoder" not in blocked:
+            out.append(("onehot", {"columns": of["categorical"], "most": self.settings.most_categories}))
+        few = tuple(i for i in of["numeric"] if self._takes_few(self.profiles[i]))
+        if dense_ and few and self.options.get("levels", True) and "OneHotEncoder" not in blocked:
+            out.append(("levels", {"columns": few}))
+        if many and "HashOneHotEncoder" not in blocked:
+            out.append(("hashed", {"columns": many, "bits": self.settings.hash_bits}))
         return out + self._of_text(of["text"], n_classes)
+
+    def _takes_few(self, p: Profile) -> bool:
+        return 2 < p.unique <= min(self.settings.few_values, _FEW_SHARE * p.rows)
 
     def _of_text(self, columns: tuple[int, ...], n_classes: int) -> list[tuple[str, dict[str, Any]]]:
         out: list[tuple[str, dict[str, Any]]] = []
         if not columns:
             return out
         blocked, way = self.settings.blocked, self.options.get("text", "both")
+        forms = str(self.options.get("ngrams", ",".join(self.settings.ngrams)))
+        path = self.settings.embeddings
+        if path and self.options.get("embeddings", True) and "WordEmbedding" not in blocked:
+            out.append(("embeddings", {"columns": columns, "path": path}))
         if way == "none":
             return out
         if way != "target" and "TfIdf" not in blocked:
             most = self.settings.text_features
             if self.flavour == "dense":
-                out.append(("tfidf", {"columns": columns, "most": most}))
+                out.append(("tfidf", {"columns": columns, "most": most, "forms": forms}))
             else:
-                out.append(("textparts", {"columns": columns, "most": min(most, 5_000)}))
+                out.append(("textparts", {"columns": columns, "most": min(most, 5_000), "forms": forms}))
         helps = self.flavour == "codes" or way == "target"
-        if helps and way != "sparse" and "TextTargetEncoder" not in blocked and n_classes <= 20:
-            out.append(("texttarget", {"columns": columns, "most": min(self.settings.text_features, 5_000)}))
+        if helps and way != "sparse" and "TextTargetEncoder" not in blocked and n_classes <= _MOST_CLASSES:
+            most = min(self.settings.text_features, 5_000)
+            out.append(("texttarget", {"columns": columns, "most": most, "forms": forms}))
         return out
 
     # -- fitting ------------------------------------------------------------------------------------------------------
@@ -150,7 +178,7 @@ class Featurizer:
         float32 array [rows, features], or CSR of the same shape where there are many.
         """
         if table.matrix is not None:
-            return self._fit_matrix(table)
+            return self._fit_matrix(table, goal.seed)
         planned = self._planned(goal.n_classes)
         if not planned:
             raise DataError("every transformer that could use a column is blocked. Fix: block fewer.")
@@ -165,7 +193,7 @@ class Featurizer:
     def transform(self, table: Table) -> Any:
         """Features of any rows."""
         if table.matrix is not None:
-            return self._scaled_matrix(table.matrix)
+            return self._matrix.transform(table.matrix) if self._matrix is not None else table.matrix
         return self._together([part.transform(table) for _, part in self._parts], fitting=False)
 
     def _together(self, made: list[Any], *, fitting: bool) -> Any:
@@ -179,8 +207,10 @@ class Featurizer:
             width = sum(m.shape[1] for m in made)
             cells = width * made[0].shape[0]
             self._sparse = bool(wide) and (width > _MOST_DENSE_COLUMNS or cells > _MOST_DENSE_CELLS)
+        if self.flavour == "dense":
+            numbers = _finite(numbers)
         if self._scaler is not None:
-            numbers = self._scaler.transform(_finite(numbers))
+            numbers = self._scaler.transform(numbers)
         if not wide:
             return numbers
         if not self._sparse:
@@ -189,31 +219,43 @@ class Featurizer:
 
         return sparse.hstack([sparse.csr_matrix(numbers), *wide], format="csr", dtype=np.float32)
 
-    def _fit_matrix(self, table: Table) -> Any:
-        """Nameless numbers: dense learners get each column over its largest size, so that it stays sparse."""
-        if self.flavour == "dense":
-            largest = np.asarray(abs(table.matrix).max(axis=0).todense()).ravel()
-            self._matrix_scale = np.where(largest > 0, largest, 1.0).astype(np.float32)
-        return self._scaled_matrix(table.matrix)
-
-    def _scaled_matrix(self, matrix: Any) -> Any:
-        if self._matrix_scale is None:
-            return matrix
-        from scipy import sparse
-
-        return (matrix @ sparse.diags(1 / self._matrix_scale)).tocsr().astype(np.float32)
+    def _fit_matrix(self, table: Table, seed: int) -> Any:
+        """Nameless numbers: dense learners get them scaled without centring, so that they stay sparse."""
+        self._raw = table.names
+        if self.flavour != "dense":
+            return table.matrix
+        self._matrix = MatrixScaler.fit(str(self.options.get("scaler", "none")), table.matrix, seed)
+        return self._matrix.transform(table.matrix)
 
     # -- what came of it ----------------------------------------------------------------------------------------------
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the features in order: those of arrays first, then sparse ones."""
+        if self._raw:
+            return self._matrix.names(self._raw) if self._matrix is not None else self._raw
+        if self._projected:
+            flat = tuple(f"{self._projected.name}_{j}" for j in range(len(self._projected.axes)))
+            return flat + tuple(n for name, part in self._parts if name in _WIDE for n in part.names)
         return tuple(n for part in self._ordered() for n in part.names)
 
     @property
     def sources(self) -> tuple[tuple[int, ...], ...]:
-        """Raw columns behind each feature. Where a scaler mixes columns, those of its own numbers before it."""
+        """Raw columns behind each feature; behind a direction that a scaler finds lie all that go into it."""
+        if self._raw:
+            whole = tuple(range(len(self._raw)))
+            mixed = self._matrix is not None and len(self._matrix.axes)
+            return (whole,) * len(self.names) if mixed else tuple((j,) for j in whole)
+        if self._projected:
+            behind = {i for name, part in self._parts if name not in _WIDE for s in part.sources for i in s}
+            flat = (tuple(sorted(behind)),) * len(self._projected.axes)
+            return flat + tuple(s for name, part in self._parts if name in _WIDE for s in part.sources)
         return tuple(s for part in self._ordered() for s in part.sources)
+
+    @property
+    def _projected(self) -> Scaler | None:
+        """The scaler, where it makes directions of the numbers."""
+        return self._scaler if self._scaler is not None and len(self._scaler.axes) else None
 
     @property
     def categorical(self) -> tuple[int, ...]:
@@ -253,14 +295,18 @@ class Featurizer:
         if self._scaler is not None:
             scaler, arrays = self._scaler.state()
             blobs |= {f"scaler-{key}": value for key, value in arrays.items()}
-        if self._matrix_scale is not None:
-            blobs["matrix-scale"] = self._matrix_scale
+        matrix = None
+        if self._matrix is not None:
+            matrix, arrays = self._matrix.state()
+            blobs |= {f"matrix-{key}": value for key, value in arrays.items()}
         own = {
             "flavour": self.flavour,
             "options": self.options,
             "parts": parts,
             "scaler": scaler,
             "sparse": self._sparse,
+            "matrix": matrix,
+            "width": len(self._raw),
         }
         return {**own, "profiles": [p.to_json() for p in self.profiles]}, blobs
 
@@ -276,12 +322,14 @@ class Featurizer:
         if settings["scaler"] is not None:
             self._scaler = Scaler.from_state(settings["scaler"], _under(blobs, "scaler-"))
         self._sparse = settings["sparse"]
-        self._matrix_scale = blobs.get("matrix-scale")
+        if settings["matrix"] is not None:
+            self._matrix = MatrixScaler.from_state(settings["matrix"], _under(blobs, "matrix-"))
+        self._raw = tuple(f"x{j}" for j in range(settings["width"]))
         return self
 
 
 _KINDS = ("numeric", "categorical", "categorical_hash", "datetime", "text")
-_WIDE = {"onehot", "hashed", "tfidf"}
+_WIDE = {"onehot", "levels", "hashed", "tfidf"}
 
 
 def _under(blobs: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -302,8 +350,14 @@ def _across(part: Transformer, table: Table, goal: Goal) -> Any:
         inside, outside = np.flatnonzero(folds == k), np.flatnonzero(folds != k)
         if not len(outside):
             outside = inside
-        rows = dense(part.fit(table.take(outside), goal.take(outside)).transform(table.take(inside)))
+        part.fit(_narrow(table, part.columns, outside), goal.take(outside))
+        rows = dense(part.transform(_narrow(table, part.columns, inside)))
         if out is None:
             out = np.empty((n, rows.shape[1]), dtype=np.float32)
         out[inside] = rows
     return out
+
+
+def _narrow(table: Table, columns: Sequence[int], rows: np.ndarray) -> Table:
+    """Some rows of some columns, at their places; the others stay as they are, so that nothing of them is copied."""
+    return Table(tuple(c.take(rows) if i in columns else c for i, c in enumerate(table.columns)), len(rows))

@@ -20,6 +20,7 @@ _WAYS = {
     "constant": "ConstantImputer",
 }
 _DAY = 86_400.0
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(kw_only=True)
@@ -59,7 +60,8 @@ class Numbers(Transformer):
         values = [table.columns[i].values for i in self.columns]
         out = np.empty((table.n_rows, len(self.names)), dtype=np.float32)
         for k, v in enumerate(values):
-            out[:, k] = np.where(np.isnan(v), self._fills[k], v) if self.ways[k] else v
+            filled = np.where(np.isnan(v), self._fills[k], v) if self.ways[k] else v
+            out[:, k] = np.clip(filled, -_LARGEST, _LARGEST)
         for j, k in enumerate(self._marked, len(values)):
             out[:, j] = np.isnan(values[k])
         return out
@@ -98,12 +100,68 @@ def _typical(values: np.ndarray, way: str, weight: np.ndarray, fill: float) -> f
 
 
 @dataclass(kw_only=True)
+class Levels(Transformer):
+    """A column of zeros and ones for each frequent value of numbers that take a few values only; others have none."""
+
+    _values: tuple[np.ndarray, ...] = field(default=(), init=False, repr=False)
+
+    kind: ClassVar[str] = "OneHotEncoder"
+
+    def fit(self, table: Table, goal: Goal) -> Self:  # noqa: ARG002 - the protocol's form
+        """Learn the values."""
+        raw = [table.columns[i] for i in self.columns]
+        self._values = tuple(_frequent(c.values) for c in raw)
+        pairs = list(zip(raw, self._values, strict=True))
+        self.names = tuple(f"{c.name}_OneHot_{v:g}" for c, values in pairs for v in values)
+        self._trace()
+        return self
+
+    def _trace(self) -> None:
+        self.sources = tuple((i,) for i, values in zip(self.columns, self._values, strict=True) for _ in values)
+
+    def transform(self, table: Table) -> Any:
+        """Zeros and ones as CSR."""
+        from scipy import sparse
+
+        rows, places, first = [], [], 0
+        for i, values in zip(self.columns, self._values, strict=True):
+            given = table.columns[i].values
+            at = np.searchsorted(values, given)
+            there = np.flatnonzero(np.append(values, np.nan)[at] == given)
+            rows.append(there)
+            places.append(at[there] + first)
+            first += len(values)
+        row, place = np.concatenate(rows), np.concatenate(places)
+        return sparse.csr_matrix((np.ones(len(row), dtype=np.float32), (row, place)), shape=(table.n_rows, first))
+
+    def state(self) -> State:
+        """As (JSON, arrays)."""
+        own = {"columns": list(self.columns), "names": list(self.names)}
+        return own, {f"values-{k}": v for k, v in enumerate(self._values)}
+
+    @classmethod
+    def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:
+        """Read what `state` gave."""
+        self = cls(columns=tuple(settings["columns"]))
+        self._values = tuple(np.asarray(blobs[f"values-{k}"]) for k in range(len(self.columns)))
+        self.names = tuple(settings["names"])
+        self._trace()
+        return self
+
+
+def _frequent(values: np.ndarray) -> np.ndarray:
+    """Values that at least one row in a hundred holds, in order."""
+    found, often = np.unique(values[~np.isnan(values)], return_counts=True)
+    return found[often >= len(values) / 100]
+
+
+@dataclass(kw_only=True)
 class Dates(Transformer):
     """Parts of dates that change in training, and the time itself in days.
 
     Parameters
     ----------
-    filled : whether missing dates get the parts' means; else they stay missing.
+    filled : whether missing dates get the parts' means, and a marker where training had some; else they stay missing.
     """
 
     filled: bool
@@ -116,7 +174,7 @@ class Dates(Transformer):
         """Learn which parts change."""
         kept, means = [], []
         for i in self.columns:
-            for part, values in date_parts(table.columns[i].values).items():
+            for part, values in self._parts(table, i).items():
                 there = values[~np.isnan(values)]
                 if len(there) and np.ptp(there) > 0:
                     kept.append((i, part))
@@ -126,13 +184,18 @@ class Dates(Transformer):
         self.sources = tuple((i,) for i, _ in kept)
         return self
 
+    def _parts(self, table: Table, i: int) -> dict[str, np.ndarray]:
+        seconds = table.columns[i].values
+        marker = {"WASNULL": np.isnan(seconds).astype(float)} if self.filled else {}
+        return date_parts(seconds) | marker
+
     def transform(self, table: Table) -> np.ndarray:
         """Take dates apart."""
         out = np.empty((table.n_rows, len(self._kept)), dtype=np.float32)
         parts: dict[int, dict[str, np.ndarray]] = {}
         for k, (i, part) in enumerate(self._kept):
             if i not in parts:
-                parts[i] = date_parts(table.columns[i].values)
+                parts[i] = self._parts(table, i)
             values = parts[i][part]
             out[:, k] = np.where(np.isnan(values), self._means[k], values) if self.filled else values
         return out
@@ -202,9 +265,11 @@ class Clusters(Transformer):
         """Find the centres, on 20,000 rows drawn at random where there are more."""
         from sklearn.cluster import KMeans
 
-        x = np.stack([table.columns[i].values for i in self.columns], axis=1)
-        self._mean = np.nan_to_num(np.nanmean(x, axis=0))
-        spread = np.nan_to_num(np.nanstd(x, axis=0))
+        x = self._values(table)
+        there = ~np.isnan(x)
+        often = np.maximum(there.sum(axis=0), 1)
+        self._mean = np.where(there, x, 0).sum(axis=0) / often
+        spread = np.sqrt(np.square(np.where(there, x - self._mean, 0)).sum(axis=0) / often)
         self._scale = np.where(spread > 0, spread, 1.0)
         z = self._standard(x)
         if len(z) > self._MOST_ROWS:
@@ -215,12 +280,15 @@ class Clusters(Transformer):
         self.sources = (self.columns,) * k
         return self
 
+    def _values(self, table: Table) -> np.ndarray:
+        return np.clip(np.stack([table.columns[i].values for i in self.columns], axis=1), -_LARGEST, _LARGEST)
+
     def _standard(self, x: np.ndarray) -> np.ndarray:
         return np.nan_to_num((x - self._mean) / self._scale)
 
     def transform(self, table: Table) -> np.ndarray:
         """Distances."""
-        z = self._standard(np.stack([table.columns[i].values for i in self.columns], axis=1))
+        z = self._standard(self._values(table))
         squares = np.square(z).sum(axis=1)[:, None] + np.square(self._centres).sum(axis=1) - 2 * z @ self._centres.T
         return np.sqrt(np.maximum(squares, 0)).astype(np.float32)
 

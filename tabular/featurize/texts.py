@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tabular.config import NGRAMS
 from tabular.featurize.base import Goal, Transformer
 from tabular.table import words_blobs, words_from_blobs
 
@@ -15,10 +16,34 @@ if TYPE_CHECKING:
     from automl.trial import State
     from tabular.table import Table
 
-_FORMS: dict[str, dict[str, Any]] = {
-    "word": {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"},
-    "char": {"analyzer": "char_wb", "ngram_range": (3, 3)},
-}
+_SPANS = {"word": ("1", "2"), "char": ("3", "3")}
+_MOST_TEXTS, _MOST_TERMS = 50_000, 100_000
+"""Above so many distinct texts, terms are those of as many of them, and so many at most."""
+
+BOTH = "word_1_2,char_3_3"
+
+
+def kind_of(form: str) -> str:
+    """`word` or `char`, of the name of a form.
+
+    Examples
+    --------
+    >>> kind_of("word_1_3")
+    'word'
+    """
+    return form.partition("_")[0]
+
+
+def vectorizer_of(form: str, **options: Any) -> Any:
+    """Counter of n-grams of one form."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    found = NGRAMS.fullmatch(form)
+    assert found is not None  # noqa: S101 - settings are checked
+    kind, *span = found.groups()
+    low, high = (int(n or d) for n, d in zip(span, _SPANS[kind], strict=True))
+    own = {"analyzer": "word", "token_pattern": r"(?u)\b\w+\b"} if kind == "word" else {"analyzer": "char_wb"}
+    return CountVectorizer(lowercase=True, dtype=np.float32, ngram_range=(low, high), **own, **options)
 
 
 _counted: dict[tuple[int, str], tuple[Any, Any, np.ndarray]] = {}
@@ -27,15 +52,18 @@ _counted: dict[tuple[int, str], tuple[Any, Any, np.ndarray]] = {}
 
 def counted(words: np.ndarray, form: str) -> tuple[Any, np.ndarray]:
     """Counts [words + 1, terms] as CSR, last row that of the empty text, and the terms in order."""
-    from sklearn.feature_extraction.text import CountVectorizer
-
     key = id(words), form
     known = _counted.get(key)
     if known is not None and known[0]() is words:
         return known[1], known[2]
-    vectorizer = CountVectorizer(lowercase=True, dtype=np.float32, **_FORMS[form])
+    many = len(words) > _MOST_TEXTS
+    vectorizer = vectorizer_of(form, max_features=_MOST_TERMS if many else None)
     try:
-        counts = vectorizer.fit_transform([*words, ""]).tocsr()
+        if many:
+            vectorizer.fit(words[np.linspace(0, len(words) - 1, _MOST_TEXTS).astype(int)])
+            counts = vectorizer.transform([*words, ""]).tocsr()
+        else:
+            counts = vectorizer.fit_transform([*words, ""]).tocsr()
         terms = vectorizer.get_feature_names_out()
     except ValueError:  # no term in any text
         counts, terms = _empty(len(words) + 1), np.empty(0, dtype=object)
@@ -67,13 +95,14 @@ class Terms:
 
 
 class Bag:
-    """TF-IDF of the distinct texts of one column, by words (one and two) and by character trigrams.
+    """TF-IDF of the distinct texts of one column, by n-grams of words and of characters.
 
     Source: Salton & Buckley (1988), Information Processing & Management 24(5); weights as in scikit-learn, sublinear.
 
     Parameters
     ----------
-    forms : some of "word" and "char". most : terms of each, the most frequent ones that stand in at least two texts.
+    forms : such as word_1_2 and char_3_3. most : terms of each, the most frequent ones that stand in at least two
+        texts.
     """
 
     def __init__(self, forms: tuple[str, ...], most: int) -> None:
@@ -104,24 +133,29 @@ class Bag:
 
     def transform(self, texts: Texts) -> Any:
         """TF-IDF of the distinct texts, CSR float32 [texts, terms]."""
-        from sklearn.feature_extraction.text import CountVectorizer
-
         made = []
         for part in self.parts:
-            if (id(texts.words), part.form) in _counted:
-                whole, terms = counted(texts.words, part.form)
-                counts = whole[texts.used][:, np.searchsorted(terms, part.terms)]
-            else:
-                own = {"lowercase": True, "dtype": np.float32, "vocabulary": list(part.terms), **_FORMS[part.form]}
-                vectorizer = CountVectorizer(**own)
-                counts = vectorizer.transform(texts.texts())
+            counts = self._known_counts(texts, part)
+            if counts is None:
+                counts = vectorizer_of(part.form, vocabulary=list(part.terms)).transform(texts.texts())
             made.append(part.weigh(counts))
         return _joined(made, len(texts.used))
+
+    @staticmethod
+    def _known_counts(texts: Texts, part: Terms) -> Any:
+        """Counts of a table that was counted before; None where that was not done, or did not look for every term."""
+        if (id(texts.words), part.form) not in _counted:
+            return None
+        whole, terms = counted(texts.words, part.form)
+        at = np.searchsorted(terms, part.terms)
+        if not len(terms) or not (terms[np.minimum(at, len(terms) - 1)] == part.terms).all():
+            return None
+        return whole[texts.used][:, at]
 
     @property
     def names(self) -> list[str]:
         """Names of the terms in order."""
-        return [f"{part.form}_{t}" for part in self.parts for t in part.terms]
+        return [f"{kind_of(part.form)}_{t}" for part in self.parts for t in part.terms]
 
     def blobs(self, name: str) -> dict[str, Any]:
         """Terms and their weights."""
@@ -183,11 +217,11 @@ class TfIdf(Transformer):
 
     Parameters
     ----------
-    most : terms of each form a column. forms : "word", "char" or both with a comma.
+    most : terms of each form a column. forms : of n-grams, with commas between.
     """
 
     most: int = 20_000
-    forms: str = "word,char"
+    forms: str = BOTH
     _bags: tuple[Bag, ...] = field(default=(), init=False, repr=False)
     _raw: tuple[str, ...] = field(default=(), init=False, repr=False)
 
@@ -244,11 +278,12 @@ class TextParts(Transformer):
 
     Parameters
     ----------
-    directions : most of them. most : terms of the TF-IDF beneath.
+    directions : most of them. most : terms of each form of the TF-IDF beneath. forms : with commas between.
     """
 
     directions: int = 30
     most: int = 5_000
+    forms: str = BOTH
     _bags: tuple[Bag, ...] = field(default=(), init=False, repr=False)
     _axes: tuple[np.ndarray, ...] = field(default=(), init=False, repr=False)
 
@@ -262,7 +297,7 @@ class TextParts(Transformer):
         bags, axes, names, sources = [], [], [], []
         for i in self.columns:
             texts = Texts.of(table, i)
-            bag = Bag(("word", "char"), self.most)
+            bag = Bag(tuple(self.forms.split(",")), self.most)
             x = bag.fit(texts)
             k = min(self.directions, min(x.shape) - 1)
             own = np.empty((0, x.shape[1]))
@@ -292,14 +327,15 @@ class TextParts(Transformer):
         for k, (bag, axes) in enumerate(zip(self._bags, self._axes, strict=True)):
             blobs |= {**bag.blobs(str(k)), f"axes-{k}": axes}
         own = {"columns": list(self.columns), "directions": self.directions, "most": self.most}
-        return {**own, "names": list(self.names)}, blobs
+        return {**own, "forms": self.forms, "names": list(self.names)}, blobs
 
     @classmethod
     def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:
         """Read what `state` gave."""
-        self = cls(columns=tuple(settings["columns"]), directions=settings["directions"], most=settings["most"])
-        places = range(len(self.columns))
-        self._bags = tuple(Bag.from_blobs(("word", "char"), self.most, blobs, str(k)) for k in places)
+        own = {name: settings[name] for name in ("directions", "most", "forms")}
+        self = cls(columns=tuple(settings["columns"]), **own)
+        places, forms = range(len(self.columns)), tuple(self.forms.split(","))
+        self._bags = tuple(Bag.from_blobs(forms, self.most, blobs, str(k)) for k in places)
         self._axes = tuple(np.asarray(blobs[f"axes-{k}"]) for k in places)
         self.names = tuple(settings["names"])
         sizes = [len(a) + len(self._STATS) for a in self._axes]
@@ -324,11 +360,11 @@ class TextTarget(Transformer):
 
     Parameters
     ----------
-    most : terms of each form a column. most_classes : above so many classes it is left out.
+    most : terms of each form a column. forms : of n-grams, with commas between.
     """
 
     most: int = 5_000
-    most_classes: int = 20
+    forms: str = BOTH
     _bags: tuple[Bag, ...] = field(default=(), init=False, repr=False)
     _models: tuple[tuple[np.ndarray, np.ndarray], ...] = field(default=(), init=False, repr=False)
     _classes: int = field(default=0, init=False, repr=False)
@@ -338,28 +374,14 @@ class TextTarget(Transformer):
 
     def fit(self, table: Table, goal: Goal) -> Self:
         """Fit the linear models."""
-        from sklearn.linear_model import LogisticRegression, Ridge
-
         bags, models = [], []
         self._classes = goal.n_classes
         for i in self.columns:
             texts = Texts.of(table, i)
-            bag = Bag(("word", "char"), self.most)
+            bag = Bag(tuple(self.forms.split(",")), self.most)
             x = bag.fit(texts)[texts.of_row]
-            weight = np.maximum(goal.weight, 1e-12)
-            if goal.n_classes:
-                model: Any = LogisticRegression(C=5.0, max_iter=200, tol=1e-3).fit(x, goal.y, weight)
-                coef = np.zeros((goal.n_classes, x.shape[1]))
-                intercept = np.full(goal.n_classes, -30.0)
-                if len(model.classes_) == 2:
-                    coef[model.classes_[1]], intercept[model.classes_] = model.coef_[0], [0.0, model.intercept_[0]]
-                else:
-                    coef[model.classes_], intercept[model.classes_] = model.coef_, model.intercept_
-            else:
-                model = Ridge(alpha=1.0, solver="sparse_cg", random_state=goal.seed).fit(x, goal.y, weight)
-                coef, intercept = model.coef_[None, :], np.atleast_1d(model.intercept_)
             bags.append(bag)
-            models.append((coef.astype(np.float32), np.asarray(intercept, dtype=float)))
+            models.append(_class_model(x, goal) if goal.n_classes else _number_model(x, goal))
         self._bags, self._models = tuple(bags), tuple(models)
         self._name([table.columns[i].name for i in self.columns])
         return self
@@ -391,17 +413,51 @@ class TextTarget(Transformer):
         blobs: dict[str, Any] = {}
         for k, (bag, (coef, intercept)) in enumerate(zip(self._bags, self._models, strict=True)):
             blobs |= {**bag.blobs(str(k)), f"coef-{k}": coef, f"intercept-{k}": intercept}
-        own = {"columns": list(self.columns), "most": self.most, "classes": self._classes}
+        own = {"columns": list(self.columns), "most": self.most, "forms": self.forms, "classes": self._classes}
         return {**own, "names": list(self.names)}, blobs
 
     @classmethod
     def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:
         """Read what `state` gave."""
-        self = cls(columns=tuple(settings["columns"]), most=settings["most"])
+        self = cls(columns=tuple(settings["columns"]), most=settings["most"], forms=settings["forms"])
         self._classes = settings["classes"]
-        places = range(len(self.columns))
-        self._bags = tuple(Bag.from_blobs(("word", "char"), self.most, blobs, str(k)) for k in places)
+        places, forms = range(len(self.columns)), tuple(self.forms.split(","))
+        self._bags = tuple(Bag.from_blobs(forms, self.most, blobs, str(k)) for k in places)
         self._models = tuple((np.asarray(blobs[f"coef-{k}"]), np.asarray(blobs[f"intercept-{k}"])) for k in places)
         self.names = tuple(settings["names"])
         self.sources = tuple((i,) for i in self.columns for _ in range(self._width))
         return self
+
+
+_NEVER = -30.0
+"""Logarithm of the odds of a class that training did not hold."""
+
+
+def _class_model(x: Any, goal: Goal) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients [classes, terms] and intercepts of a softmax."""
+    from sklearn.linear_model import LogisticRegression
+
+    coef, intercept = np.zeros((goal.n_classes, x.shape[1])), np.full(goal.n_classes, _NEVER)
+    weight = np.maximum(goal.weight, 1e-12)
+    there = np.unique(goal.y)
+    if len(there) < 2 or not x.shape[1]:  # nothing to tell apart, or nothing to tell it by
+        size = np.bincount(goal.y, weights=weight, minlength=goal.n_classes)
+        intercept[there] = np.log(size[there] / size.sum())
+        return coef.astype(np.float32), intercept
+    model = LogisticRegression(C=5.0, max_iter=200, tol=1e-3).fit(x, goal.y, weight)
+    if len(there) == 2:
+        coef[there[1]], intercept[there] = model.coef_[0], [0.0, model.intercept_[0]]
+    else:
+        coef[there], intercept[there] = model.coef_, model.intercept_
+    return coef.astype(np.float32), intercept
+
+
+def _number_model(x: Any, goal: Goal) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients [1, terms] and intercept."""
+    from sklearn.linear_model import Ridge
+
+    weight = np.maximum(goal.weight, 1e-12)
+    if not x.shape[1]:
+        return np.zeros((1, 0), dtype=np.float32), np.array([np.average(goal.y, weights=weight)])
+    model = Ridge(alpha=1.0, solver="sparse_cg", random_state=goal.seed).fit(x, goal.y, weight)
+    return model.coef_[None, :].astype(np.float32), np.atleast_1d(np.asarray(model.intercept_, dtype=float))
