@@ -52,6 +52,7 @@ _FEW_SHARE = 0.05
 _MOST_MEANS = 300
 """Columns of means of the target, one a class and encoded column, of which there are not more."""
 
+_LARGEST = 1e18
 _MOST_CLASSES = 20
 """Classes up to which text is encoded by the target."""
 
@@ -236,7 +237,7 @@ class Featurizer:
             return self._matrix.names(self._raw) if self._matrix is not None else self._raw
         if self._projected:
             flat = tuple(f"{self._projected.name}_{j}" for j in range(len(self._projected.axes)))
-            return flat + tuple(n for name, part in self._parts if name in _WIDE for n in part.names)
+            return flat + tuple(n for name, part in self._parts if name in WIDE for n in part.names)
         return tuple(n for part in self._ordered() for n in part.names)
 
     @property
@@ -247,9 +248,9 @@ class Featurizer:
             mixed = self._matrix is not None and len(self._matrix.axes)
             return (whole,) * len(self.names) if mixed else tuple((j,) for j in whole)
         if self._projected:
-            behind = {i for name, part in self._parts if name not in _WIDE for s in part.sources for i in s}
+            behind = {i for name, part in self._parts if name not in WIDE for s in part.sources for i in s}
             flat = (tuple(sorted(behind)),) * len(self._projected.axes)
-            return flat + tuple(s for name, part in self._parts if name in _WIDE for s in part.sources)
+            return flat + tuple(s for name, part in self._parts if name in WIDE for s in part.sources)
         return tuple(s for part in self._ordered() for s in part.sources)
 
     @property
@@ -263,8 +264,8 @@ class Featurizer:
         return tuple(i for i, name in enumerate(self._kinds()) if name == "codes")
 
     def _ordered(self) -> list[Transformer]:
-        return [part for name, part in self._parts if name not in _WIDE] + [
-            part for name, part in self._parts if name in _WIDE
+        return [part for name, part in self._parts if name not in WIDE] + [
+            part for name, part in self._parts if name in WIDE
         ]
 
     def _kinds(self) -> list[str]:
@@ -329,7 +330,7 @@ class Featurizer:
 
 
 _KINDS = ("numeric", "categorical", "categorical_hash", "datetime", "text")
-_WIDE = {"onehot", "levels", "hashed", "tfidf"}
+WIDE = {"onehot", "levels", "hashed", "tfidf"}
 
 
 def _under(blobs: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -337,8 +338,8 @@ def _under(blobs: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def _finite(x: np.ndarray) -> np.ndarray:
-    """Gaps that no imputer filled, at 0."""
-    return np.nan_to_num(np.asarray(x, dtype=np.float32))
+    """Gaps that no imputer filled, at 0; sizes whose squares would overflow, at the largest that do not."""
+    return np.clip(np.nan_to_num(np.asarray(x, dtype=np.float32)), -_LARGEST, _LARGEST)
 
 
 def _across(part: Transformer, table: Table, goal: Goal) -> Any:

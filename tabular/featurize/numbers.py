@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -21,6 +22,7 @@ _WAYS = {
 }
 _DAY = 86_400.0
 _LARGEST = float(np.finfo(np.float32).max)
+_FAR = 1e18  # distances of what is closer can be squared as float32
 
 
 @dataclass(kw_only=True)
@@ -264,6 +266,7 @@ class Clusters(Transformer):
     def fit(self, table: Table, goal: Goal) -> Self:
         """Find the centres, on 20,000 rows drawn at random where there are more."""
         from sklearn.cluster import KMeans
+        from sklearn.exceptions import ConvergenceWarning
 
         x = self._values(table)
         there = ~np.isnan(x)
@@ -275,13 +278,15 @@ class Clusters(Transformer):
         if len(z) > self._MOST_ROWS:
             z = z[np.sort(np.random.default_rng(goal.seed).choice(len(z), self._MOST_ROWS, replace=False))]
         k = min(self.k, len(np.unique(z, axis=0)))
-        self._centres = KMeans(k, n_init=3, random_state=goal.seed).fit(z).cluster_centers_
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # rows that differ by rounding alone share a centre
+            self._centres = KMeans(k, n_init=3, random_state=goal.seed).fit(z).cluster_centers_
         self.names = tuple(f"ClusterDistance_{j}" for j in range(k))
         self.sources = (self.columns,) * k
         return self
 
     def _values(self, table: Table) -> np.ndarray:
-        return np.clip(np.stack([table.columns[i].values for i in self.columns], axis=1), -_LARGEST, _LARGEST)
+        return np.clip(np.stack([table.columns[i].values for i in self.columns], axis=1), -_FAR, _FAR)
 
     def _standard(self, x: np.ndarray) -> np.ndarray:
         return np.nan_to_num((x - self._mean) / self._scale)

@@ -159,3 +159,113 @@ def test_a_column_that_numbers_the_rows_is_not_used():
     assert kinds[1][0] == "numeric"
     asked = profile(rows, DataSettings(kinds={"id": "numeric"}), FeatureSettings())
     assert (asked[0].kind, asked[0].why) == ("numeric", "as the settings say")
+
+
+def column(values, new=None, **settings):
+    """Read one column, and new rows of it."""
+    prepared = read(pd.DataFrame({"a": pd.Series(values)}), [0, 1] * (len(values) // 2), **settings)
+    later = None if new is None else read_new(pd.DataFrame({"a": new}), Schema.from_json(prepared.schema.to_json()))
+    return prepared.table.columns[0], prepared.notes, None if later is None else later.columns[0]
+
+
+def test_numbers_written_as_text_are_numbers():
+    found, notes, later = column(["1.5", "2", " ", "N/A"], ["3", "?", None])
+    np.testing.assert_array_equal(found.values, [1.5, 2.0, np.nan, np.nan])
+    np.testing.assert_array_equal(later.values, [3.0, np.nan, np.nan])
+    assert "column 'a' holds numbers as text" in notes[0].message
+    with pytest.raises(DataError, match="column 'a', row 1: 'x' is no number"):
+        column(["1.5", "2"], ["3", "x"])
+    for codes in (["01234", "1.5"], ["1", "2"], ["1.5", "inf"], ["1.5", "1_0"], [f"{k}" for k in range(40)]):
+        assert column(codes)[0].stored == "text"
+    assert column([f"{k % 30}" for k in range(60)])[0].stored == "number"
+    assert column(["1.5", "2"], kinds={"a": "categorical"})[0].words.tolist() == ["1.5", "2"]
+
+
+def test_days_before_months_are_told_from_the_whole_column():
+    second_of_march = pd.Timestamp("2020-03-02").timestamp()
+    found, _, later = column(["13/02/2020", "02/03/2020"], ["02/03/2020"])
+    assert found.values[1] == later.values[0] == second_of_march
+    found, _, later = column(["02/13/2020", "03/02/2020"], ["03/02/2020"])
+    assert found.values[1] == later.values[0] == second_of_march
+    assert column(["2020-03-02", "2020-03-14"])[0].values[0] == second_of_march
+
+
+def test_dates_of_any_kind_are_dates():
+    day = pd.Timestamp("2020-03-02")
+    expected = [day.timestamp(), np.nan]
+    for values in ([day.date(), None], [day, pd.NaT], ["2020-03-02", None], [np.datetime64("2020-03-02"), None]):
+        np.testing.assert_array_equal(column(values)[0].values, expected)
+    zoned = pd.Series([day, pd.NaT]).dt.tz_localize("Asia/Tokyo")
+    assert column(zoned)[0].values[0] == day.timestamp() - 9 * 3600
+    table = pyarrow.table({"a": pyarrow.array([day.date(), None], pyarrow.date32())})
+    np.testing.assert_array_equal(read(table, [0, 1]).table.columns[0].values, expected)
+    with pytest.raises(DataError, match="column 'a', row 1: 5 is no date, as training had"):
+        column([day, day], [day.date(), 5])
+    with pytest.raises(DataError, match="holds numbers and is meant as dates"):
+        column([2020, 2021], kinds={"a": "datetime"})
+    with pytest.raises(DataError, match="holds dates and is meant as categorical"):
+        column([day, day], kinds={"a": "categorical"})
+
+
+def test_equal_values_of_other_types_keep_their_words():
+    found, notes, later = column([True, 1, "a", 3.0], [1.0, "True", True, 3])
+    assert [found.words[c] for c in found.values] == ["True", "1", "a", "3"]
+    assert [later.words[c] for c in later.values] == ["1", "True", "True", "3"]
+    assert "text and numbers" in notes[0].message
+    ordered, _, later = column(pd.Categorical([2.0, 1.0, None, 2.0]), [1, 2])
+    assert [ordered.words[c] if c >= 0 else None for c in ordered.values] == ["2", "1", None, "2"]
+    assert later.words.tolist() == ["1", "2"]
+    with pytest.raises(DataError, match=r"column 'a', row 1: \[2\] is no value of a cell"):
+        column(["x", [2]])
+
+
+def test_tables_of_polars_and_pyarrow_that_are_lazy_or_nullable():
+    frame = polars.DataFrame({"a": [1, None, 3, 4], "b": [True, None, False, True], "y": ["u", "v", "u", "v"]})
+    for given in (frame, frame.lazy(), frame.to_arrow(), frame.to_arrow().to_batches()[0]):
+        prepared = read(given, "y")
+        np.testing.assert_array_equal(prepared.table.columns[0].values, [1, np.nan, 3, 4])
+        np.testing.assert_array_equal(prepared.table.columns[1].values, [1, np.nan, 0, 1])
+    assert read(frame.drop("y"), frame["y"]).classes.tolist() == ["u", "v"]
+    with pytest.raises(DataError, match="label 'y' is a column of the features too"):
+        read(frame, frame["y"])
+
+
+def test_weights_and_folds_are_read():
+    frame = pd.DataFrame({"a": range(4), "w": [1, 2, 3, 2], "f": [1, 0, 1, 0], "y": ["u", "v"] * 2, "gone": 0})
+    prepared = read(frame, "y", weight="w", folds="f", drop=["gone"])
+    assert prepared.table.names == ("a",)
+    assert prepared.weight.tolist() == [0.5, 1.0, 1.5, 1.0]
+    assert prepared.folds.tolist() == [[1], [0], [1], [0]]
+    with pytest.raises(DataError, match="weights are given twice: as an argument and as column 'w'"):
+        read_training(frame, "y", DataSettings(weight="w"), classes=True, weight=np.ones(4))
+    with pytest.raises(DataError, match="weights are numbers >= 0: could not convert"):
+        read_training(frame, "y", PLAIN, classes=True, weight=list("abcd"))
+    with pytest.raises(DataError, match="the target is no number: 2020-01-01"):
+        read(frame[["a"]], pd.to_datetime(["2020-01-01"] * 4).to_numpy(), classes=False)
+
+
+def test_an_array_takes_columns_by_place_and_a_file_by_name(tmp_path):
+    x = np.array([[1.0, np.nan], [3.0, 4.0]])
+    schema = read(x, [0, 1]).schema
+    np.testing.assert_array_equal(read_new(x[:1], schema).columns[1].values, [np.nan])
+    with pytest.raises(DataError, match="X has 1 features, but it is expecting 2"):
+        read_new(x[:, :1], schema)
+    path = tmp_path / "rows.csv"
+    path.write_bytes("\ufeffa,y\n1,u\n,v\n".encode())
+    prepared = read(str(path), "y")
+    assert (prepared.table.names, prepared.classes.tolist()) == (("a",), ["u", "v"])
+    with pytest.raises(DataError, match="there is no file"):
+        read(str(tmp_path / "none.csv"), "y")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"bad\.parquet cannot be read"):
+        read(tmp_path / "bad.parquet", "y")
+
+
+def test_a_matrix_with_a_cell_given_twice_adds_them():
+    rows, columns = np.array([0, 0, 1]), np.array([0, 0, 1])
+    twice = sparse.csr_matrix((np.array([1.0, 2.0, 4.0], dtype=np.float32), columns, np.array([0, 2, 3])), shape=(2, 2))
+    found = read(twice, [0, 1]).table.matrix
+    assert (found.nnz, found.max(axis=1).toarray().ravel().tolist()) == (2, [3, 4])
+    assert twice.nnz == 3
+    other = sparse.coo_array((np.array([1.0, 2.0, 4.0]), (rows, columns)), shape=(2, 2))
+    np.testing.assert_array_equal(read(other, [0, 1]).table.matrix.toarray(), found.toarray())
