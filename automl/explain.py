@@ -76,6 +76,17 @@ def tree_contributions(estimator: Any, x: np.ndarray) -> Contributions:
     ------
     MissingPackageError : `shap` is not installed.
     """
+    values, expected = tree_shap(estimator, x)
+    return Contributions(values[:, :, 0], float(expected[0]), "tree SHAP")
+
+
+def tree_shap(estimator: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """SHAP values [rows, features, outputs] of scikit-learn's trees, and the values [outputs] they start from.
+
+    Raises
+    ------
+    MissingPackageError : `shap` is not installed.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its charts, which nobody asked for, warn of what they import
         try:
@@ -83,8 +94,9 @@ def tree_contributions(estimator: Any, x: np.ndarray) -> Contributions:
         except ImportError as error:
             raise MissingPackageError("shap", "", "explaining trees of scikit-learn") from error
         explainer = TreeExplainer(estimator, feature_perturbation="tree_path_dependent")
-        values = explainer.shap_values(x, check_additivity=False)
-    return Contributions(np.asarray(values, dtype=float), float(np.ravel(explainer.expected_value)[0]), "tree SHAP")
+        values = np.asarray(explainer.shap_values(x, check_additivity=False), dtype=float)
+    expected = np.ravel(np.asarray(explainer.expected_value, dtype=float))
+    return values if values.ndim == 3 else values[:, :, None], expected
 
 
 def tree_work(estimator: Any) -> float:

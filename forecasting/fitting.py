@@ -14,6 +14,7 @@ import numpy as np
 from automl.budget import Deadline, ExitCriteria
 from automl.errors import AutoMLError, ConfigError, DataError, LearnerError
 from automl.guardrails import Guardrail, affected
+from automl.memory import free_mb
 from automl.metrics import UserMetric
 from automl.search import BEFORE_ITS_TURN, Search
 from automl.worker import describe
@@ -25,7 +26,7 @@ from forecasting.features.orders import look_back
 from forecasting.features.settings import MAX_ROWS
 from forecasting.intervals import DEFAULT_LEVELS
 from forecasting.learners.base import LEARNERS
-from forecasting.memory import free_mb, matrix_mb, rows_within
+from forecasting.memory import matrix_mb, rows_within
 from forecasting.metrics import CORRELATIONS, SCALED, find_metric, level_of, own_metric, own_ranges
 from forecasting.portfolio import choose
 from forecasting.season import detect_season

@@ -1,33 +1,13 @@
-"""How much memory is free, and how many training rows fit into it."""
+"""How many training rows fit into some memory."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from automl.memory import MB
 
-MB = 1e6
 _CELL_BYTES = 16
 """Of a design matrix while it is built: columns in double precision, then stacked in single precision, twice."""
 
 _LEAST_ROWS = 1_000
-
-
-def free_mb() -> float | None:
-    """Free memory of the machine or of the container this runs in, in MB (1e6 bytes); None where it cannot be told."""
-    found = []
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found.append(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")))
-    except (OSError, StopIteration, ValueError):
-        if hasattr(os, "sysconf") and {"SC_AVPHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys():
-            found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    try:
-        group = Path("/sys/fs/cgroup")
-        limit, used = (group / name for name in ("memory.max", "memory.current"))
-        found.append(int(limit.read_text(encoding="ascii")) - int(used.read_text(encoding="ascii")))
-    except (OSError, ValueError):
-        pass  # no container, or one without a limit ("max")
-    return max(0.0, min(found)) / MB if found else None
 
 
 def matrix_mb(rows: int, columns: int) -> float:

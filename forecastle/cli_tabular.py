@@ -37,8 +37,10 @@ def fit(
     block: Annotated[list[str] | None, typer.Option("--block", help="Learner to leave out, several times.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes; default one a core.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same data, same trials: same model.")] = 0,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Only what can be written as ONNX.")] = False,
 ) -> None:
     """Search, combine and keep the best: the run folder holds model, leaderboard and guardrails."""
+    from tabular.config import SearchSettings, Settings
     from tabular.estimators import AutoClassifier, AutoRegressor
 
     classes = {"classification": AutoClassifier, "regression": AutoRegressor}
@@ -53,6 +55,7 @@ def fit(
         blocked=block or (),
         workers=workers,
         seed=seed,
+        settings=Settings(search=SearchSettings(onnx=onnx)),
         path=out,
     )
     report(model.fit(data, target), out)
@@ -93,7 +96,7 @@ def score_rows(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for predictions and metrics.")],
     model: Model = None,
 ) -> None:
-    """Predict test rows and, where they hold the target, score them: predictions.csv and metrics.json."""
+    """Predict test rows and, where they hold the target, score them: predictions.csv, metrics.json, report.html."""
     from forecastle.tables import column_names
 
     fitted = opened(run)
@@ -105,7 +108,45 @@ def score_rows(
         return
     scores = fitted.evaluate(data, target, model=model)
     (out / "metrics.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
-    say(f"metrics: {out / 'metrics.json'}")
+    fitted.report(out / "report.html", data, target, model=model)
+    say(f"metrics: {out / 'metrics.json'}; charts: {out / 'report.html'}")
+
+
+@tabular.command("explain")
+def explain(
+    *,
+    run: RunFolder,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="CSV or Parquet file to write.")],
+    data: Annotated[Path | None, typer.Option("--data", help="Rows to explain; default some of the run's own.")] = None,
+    model: Model = None,
+    local: Annotated[bool, typer.Option("--local", help="Each row by itself.")] = False,
+    engineered: Annotated[bool, typer.Option("--engineered", help="By engineered feature, not by column.")] = False,
+) -> None:
+    """Say which columns predictions depend on: SHAP values, or what is lost without a column."""
+    from forecastle.tables import read_table, table_kind
+
+    table_kind(out)
+    check_writable(out.parent)
+    fitted = opened(run)
+    rows = labels = None
+    if data is not None:
+        rows = read_table(data)
+        if fitted.target_ in rows:
+            rows, labels = rows.drop(columns=fitted.target_), rows[fitted.target_]
+    write(fitted.explain(rows, labels, model=model, raw=not engineered, local=local), out, "explanation")
+
+
+@tabular.command("onnx")
+def write_onnx(
+    *,
+    run: RunFolder,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="ONNX file to write.")],
+    model: Model = None,
+) -> None:
+    """Write a model as one ONNX file, once onnxruntime gives the same answers on rows of the run."""
+    check_writable(out.parent)
+    found = opened(run).to_onnx(out, model=model)
+    say(f"onnx: {out} ({found.rows} rows compared: labels {found.labels:.2%}, values within {found.difference:.0e})")
 
 
 @tabular.command("leaderboard")

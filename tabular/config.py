@@ -82,7 +82,8 @@ class FeatureSettings:
     mode : "auto", or "off": numbers pass as they are and any other column is an error.
     blocked : transformers that are not used (some of TRANSFORMERS).
     imputers : column -> mean, median, most_frequent or constant; other numbers: mean. fill_value : of "constant".
-    hash_bits : 2 ** bits columns of hashed categories.
+    hash_bits : 2 ** bits columns of hashed categories. hash_new : whether categories that training did not hold are
+        hashed too; ONNX cannot.
     id_share : text without spaces that differs in more than this share of the rows is an id and is not used.
     text_share, text_words : text differs in more than this share of the rows and has so many words on average.
     most_categories : columns with more of them are hashed (or encoded by the target).
@@ -97,6 +98,7 @@ class FeatureSettings:
     imputers: Mapping[str, str] = field(default_factory=dict)
     fill_value: float = 0.0
     hash_bits: int = 8
+    hash_new: bool = True
     id_share: float = 0.95
     text_share: float = 0.2
     text_words: float = 3.0

@@ -24,7 +24,9 @@ VOTING, STACKING = "VotingEnsemble", "StackEnsemble"
 _EACH_LEARNER, _MOST = 4, 30
 """So many trials of a learner, and so many in all, are considered."""
 
-_TINY = 1e-5
+SMALLEST = 1e-5
+"""Probabilities below this are taken for it before logarithms."""
+
 _STACK_FOLDS = 5
 
 
@@ -62,7 +64,7 @@ def inputs(members: Sequence[np.ndarray], n_classes: int) -> np.ndarray:
         return np.stack(members, axis=1)
     parts = []
     for p in members:
-        logs = np.log(np.clip(normalised(p), _TINY, 1))
+        logs = np.log(np.clip(normalised(p), SMALLEST, 1))
         logs = logs - logs.mean(axis=1, keepdims=True)
         parts.append(logs[:, 1:] if n_classes == 2 else logs)
     return np.concatenate(parts, axis=1)
@@ -85,7 +87,7 @@ def fit_stack(
         if n_classes:
             model: Any = linear_model.LogisticRegression(C=0.1, max_iter=500).fit(x, y, weight)
             coef = np.zeros((n_classes, x.shape[1]))
-            intercept = np.full(n_classes, np.log(_TINY))
+            intercept = np.full(n_classes, np.log(SMALLEST))
             if len(model.classes_) == 2:
                 coef[model.classes_[1]] = model.coef_[0]
                 intercept[model.classes_] = [0.0, model.intercept_[0]]

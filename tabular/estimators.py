@@ -18,17 +18,17 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from automl.budget import Deadline
 from automl.errors import ConfigError, DataError, RunError
 from automl.guardrails import Guardrail, Report
-from automl.metrics import CLASSIFICATION, REGRESSION
 from automl.progress import log_file, progress
 from automl.runs import Run
 from tabular import checks
+from tabular.answers import Answers
 from tabular.config import Settings
 from tabular.fitting import Fitting, Outcome, imbalanced, settings_from_json, settings_to_json
 from tabular.folds import check_classes, splits
 from tabular.model import TabularModel
 from tabular.profile import profile
-from tabular.reading import Prepared, Schema, read_new, read_training, to_frame
-from tabular.task import TabularTask, TaskSettings, find_metric, value_of
+from tabular.reading import Prepared, Schema, read_training, to_frame
+from tabular.task import TabularTask, TaskSettings, find_metric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ LOG = logging.getLogger("tabular")
 _DEFAULT = {True: "log_loss", False: "normalized_root_mean_squared_error"}
 
 
-class _AutoEstimator(BaseEstimator):  # type: ignore[misc]
+class _AutoEstimator(Answers, BaseEstimator):  # type: ignore[misc]
     """What both share."""
 
     _classifies: bool
@@ -176,7 +176,10 @@ class _AutoEstimator(BaseEstimator):  # type: ignore[misc]
         }
         search = replace(search, limits=limits, **{k: v for k, v in given.items() if v is not None})
         find_metric(search.metric or _DEFAULT[self._classifies], int(self._classifies))
-        return replace(settings, search=search)
+        features = settings.features
+        if search.onnx:  # what no graph can do is not tried
+            features = replace(features, hash_new=False, blocked=tuple({*features.blocked, "WordEmbedding"}))
+        return replace(settings, search=search, features=features)
 
     def _task(self, prepared: Prepared, settings: Settings, held: int) -> TabularTask:
         table, y = prepared.table, prepared.y
@@ -249,98 +252,6 @@ class _AutoEstimator(BaseEstimator):  # type: ignore[misc]
         task = open_task(str(self.run_.path / "task"))
         return imbalanced(task.y, task.settings.n_classes)
 
-    # -- answers ------------------------------------------------------------------------------------------------------
-
-    def _fitted(self) -> TabularModel:
-        from sklearn.utils.validation import check_is_fitted
-
-        check_is_fitted(self, "n_features_in_")
-        return self._model
-
-    def _predicted(self, data: Any, model: str | None) -> np.ndarray:
-        fitted = self._fitted()
-        return fitted.predict(read_new(data, fitted.schema), model)
-
-    def evaluate(self, X: Any, y: Any, *, model: str | None = None) -> dict[str, float]:  # noqa: N803 - scikit-learn's name
-        """All metrics on rows whose labels are known; rows without a label are left out.
-
-        Parameters
-        ----------
-        X, y : as for `fit`. model : any of `models()`; None = the best.
-
-        Raises
-        ------
-        DataError : a label that training did not have, or no label at all.
-        """
-        fitted = self._fitted()
-        if isinstance(y, str):
-            frame, _ = to_frame(X)
-            if y not in frame:
-                raise DataError(f"the label column {y!r} is not there.")
-            y, X = frame[y], frame.drop(columns=y)  # noqa: N806 - as above
-        labels = np.asarray(y)
-        known = ~np.asarray(pd.isna(labels))
-        if not known.any():
-            raise DataError("no row has a label, so there is nothing to score.")
-        predicted, labels = self._predicted(X, model)[known], labels[known]
-        n_classes = 0 if fitted.classes is None else len(fitted.classes)
-        truth = labels.astype(float) if fitted.classes is None else _codes(labels, fitted.classes)
-        kind = CLASSIFICATION if n_classes else REGRESSION
-        own: dict[str, Any] = {"n_classes": n_classes, "y_range": float(fitted.extra["y_range"])}
-        return {name: value_of(kind.load(name), truth, predicted, **own) for name in kind}
-
-    def leaderboard(self, metric: str | None = None) -> pd.DataFrame:
-        """All models, best first by a metric (the one to choose by unless told), and learners not tried with why.
-
-        Returns
-        -------
-        model, learner, score, all metrics, fit_s, predict_s, seconds, peak_mb, status, reason, params.
-        """
-        self._fitted()
-        name = metric or self._metric
-        found = find_metric(name, int(self._classifies))
-        frame = pd.DataFrame(self._rows)
-        frame["score"] = frame.get(name, np.nan)
-        losses = frame["score"].map(found.loss).to_numpy(dtype=float)
-        order = np.argsort(np.nan_to_num(losses, nan=np.inf), kind="stable")
-        first = ["model", "learner", "score", "status", "reason", "fit_s", "predict_s", "seconds", "peak_mb", "params"]
-        columns = [c for c in first if c in frame] + [c for c in frame if c not in {*first, "windows", "fallbacks"}]
-        return frame.iloc[order][columns].reset_index(drop=True)
-
-    def best(self, metric: str | None = None) -> str:
-        """Name of the entry that predicts, or of the one that is best by another metric among those kept."""
-        fitted = self._fitted()
-        if metric is None or metric == self._metric:
-            return fitted.best
-        board = self.leaderboard(metric)
-        return str(next(m for m in board["model"] if m in fitted.entries))
-
-    def weights(self, model: str | None = None) -> dict[str, float]:
-        """Members of an entry, and what each counts for."""
-        return dict(self._fitted().entry(model).weights)
-
-    def models(self) -> list[str]:
-        """Entries that `predict(model=...)` takes."""
-        return list(self._fitted().entries)
-
-    def guardrails(self) -> pd.DataFrame:
-        """What was checked, changed, or deserves a look: name, status, message, details."""
-        self._fitted()
-        return pd.DataFrame(self._report.rows())
-
-    def feature_names(self, model: str | None = None) -> list[str]:
-        """Engineered features of a member (of an ensemble: of the one that counts most)."""
-        return list(self._featurizer(model).names)
-
-    def featurization_summary(self, model: str | None = None) -> pd.DataFrame:
-        """What was made of each raw column: kind, why, dropped, transformers, number of features."""
-        return pd.DataFrame(self._featurizer(model).summary())
-
-    def _featurizer(self, model: str | None) -> Any:
-        fitted = self._fitted()
-        member = max(fitted.entry(model).weights, key=lambda pair: pair[1])[0]
-        return fitted.members[member][0].featurizer
-
     # -- files --------------------------------------------------------------------------------------------------------
 
     @property
@@ -386,7 +297,8 @@ class _AutoEstimator(BaseEstimator):  # type: ignore[misc]
         ModelFileError : a file is missing, truncated, changed or of a newer format.
         """
         path = Path(path)
-        if (path / "model").is_dir():
+        run = Run.open(path) if (path / "model").is_dir() else None
+        if run is not None:
             path = path / "model"
         model, manifest = TabularModel.load(path)
         if manifest.get("kind") != cls._kind_of():
@@ -398,6 +310,8 @@ class _AutoEstimator(BaseEstimator):  # type: ignore[misc]
         self._stopped, self._metric, self.target_ = own["stopped"], own["metric"], own["target"]
         self._report = Report.from_json(own["guardrails"])
         self._seen()
+        if run is not None:
+            self.run_ = run
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -472,15 +386,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _codes(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Codes of labels. Shape [rows]."""
-    code = {c: k for k, c in enumerate(classes.tolist())}
-    strange = sorted({str(v) for v in labels.tolist() if v not in code})
-    if strange:
-        raise DataError(f"{len(strange)} labels are none of training, first {strange[0]!r}.")
-    return np.array([code[v] for v in labels.tolist()], dtype=np.int32)
 
 
 def _labels(raw: list[Any] | None) -> np.ndarray | None:

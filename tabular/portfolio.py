@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from automl.candidates import Candidate, JsonScalar
 from automl.errors import ConfigError
-from tabular.learners.base import LEARNERS, NEEDS, NO_ONNX, ONLY_CLASSES, ONLY_NUMBERS
+from tabular.learners.base import LEARNERS, NEEDS, ONLY_CLASSES, ONLY_NUMBERS
 from tabular.spaces import DENSE, space_of
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _skipped(shape: Shape, search: SearchSettings) -> dict[str, str]:
             out[name] = f"it does not learn {'classes' if shape.n_classes else 'numbers'}"
         elif package and importlib.util.find_spec(package) is None:
             out[name] = f"skipped: pip install 'forecastle[{extra}]'"
-        elif search.onnx and name in NO_ONNX:
+        elif search.onnx and not hasattr(LEARNERS.load(name), "onnx"):
             out[name] = "it cannot be written as ONNX"
         elif allowed is None:
             reason = _unfit(name, shape)

@@ -6,7 +6,7 @@ import datetime as dt
 import re
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -468,14 +468,23 @@ def _words(series: pd.Series) -> Column:
 
     name, values = str(series.name), series
     if isinstance(series.dtype, pd.CategoricalDtype):
-        return coded(name, series.cat.codes.to_numpy(), [_word(w) for w in series.cat.categories])
+        return _empty_gone(coded(name, series.cat.codes.to_numpy(), [_word(w) for w in series.cat.categories]))
     if series.dtype == object:
         raw = series.to_numpy(dtype=object)
         gone = np.asarray(pd.isna(raw))
         if any(t is not str for t in set(map(type, raw[~gone]))):  # 1 and True are equal and not the same word
             values = pd.Series([None if miss else _word(v) for v, miss in zip(raw, gone, strict=True)], dtype=object)
     codes, words = pd.factorize(values)
-    return coded(name, codes, [_word(w) for w in words])
+    return _empty_gone(coded(name, codes, [_word(w) for w in words]))
+
+
+def _empty_gone(column: Column) -> Column:
+    """Column in which the empty text is missing, as it is in files."""
+    if not len(column.words) or column.words[0] != "":
+        return column
+    return replace(
+        column, values=np.where(column.values > 0, column.values - 1, -1).astype(np.int32), words=column.words[1:]
+    )
 
 
 def _word(value: Any) -> str:

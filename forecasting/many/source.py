@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from automl.errors import DataError
+from automl.parquet import BATCH, Parquet, hidden
 from forecasting import frame as door
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_BATCH = 131_072
 _BYTES_A_ROW = 40
 """Of a CSV file, about; only the number of pieces depends on it."""
 
@@ -52,7 +52,7 @@ class Source:
         with _readable(self.path):
             if kind == "csv":
                 return [str(c) for c in pd.read_csv(self._files()[0], nrows=0, encoding="utf-8-sig").columns]
-            return list(self._dataset().schema.names)
+            return list(Parquet(self.path).dataset().schema.names)
 
     def rows(self) -> int:
         """Number of rows; of CSV files a guess from their size."""
@@ -61,7 +61,7 @@ class Source:
         if self._kind() == "csv":
             return max(1, sum(f.stat().st_size for f in self._files()) // _BYTES_A_ROW)
         with _readable(self.path):
-            return int(self._dataset().count_rows())
+            return int(Parquet(self.path).dataset().count_rows())
 
     def print(self) -> list[Any]:
         """What tells it from other sources: files with size and time of change, or the size and content of a frame."""
@@ -84,28 +84,21 @@ class Source:
                 raise DataError(f"the data has no column {name!r}. Columns found: {', '.join(have)}.")
         if self.path is None:
             frame = door.to_pandas(self.data)[list(columns)]
-            for first in range(0, len(frame), _BATCH):
-                yield _plain(frame.iloc[first : first + _BATCH])
+            for first in range(0, len(frame), BATCH):
+                yield _plain(frame.iloc[first : first + BATCH])
             return
         with _readable(self.path):
             if self._kind() == "csv":
                 yield from self._csv(columns)
             else:
-                for batch in self._arrow_batches(list(columns)):
+                for batch in Parquet(self.path).batches(columns):
                     if batch.num_rows:
                         yield _plain(batch.to_pandas())
-
-    def _arrow_batches(self, columns: list[str]) -> Iterator[Any]:
-        """Batches of a row group after the other: Arrow's own scan of a dataset reads on ahead of a slow reader."""
-        dataset = self._dataset()
-        for file in dataset.get_fragments():
-            for group in file.split_by_row_group():
-                yield from group.to_batches(dataset.schema, columns=columns, batch_size=_BATCH)
 
     def _csv(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
         text = {name: str for name in self.text if name in columns}
         for file in self._files():
-            chunks = pd.read_csv(file, usecols=list(columns), dtype=text, chunksize=_BATCH, encoding="utf-8-sig")
+            chunks = pd.read_csv(file, usecols=list(columns), dtype=text, chunksize=BATCH, encoding="utf-8-sig")
             for chunk in chunks:
                 # whole numbers of one chunk are fractions in the next
                 whole = [c for c in chunk.select_dtypes("integer") if c not in self.text]
@@ -117,7 +110,7 @@ class Source:
             raise DataError(f"there is no file or folder {str(path)!r}.")
         if path.is_file():
             return [path]
-        found = sorted(f for f in path.rglob("*") if f.name.lower().endswith(_SUFFIXES) and not _hidden(f, path))
+        found = sorted(f for f in path.rglob("*") if f.name.lower().endswith(_SUFFIXES) and not hidden(f, path))
         if not found:
             raise DataError(f"{path} holds no file that ends in {', '.join(_SUFFIXES)}.")
         return found
@@ -129,19 +122,6 @@ class Source:
         if not self._files()[0].name.lower().endswith(_SUFFIXES):
             raise DataError(f"{self.path} is neither CSV nor Parquet. Fix: a name that ends in {', '.join(_SUFFIXES)}.")
         return kinds.pop()
-
-    def _dataset(self) -> Any:
-        import pyarrow.dataset
-
-        path = self.path
-        if path is not None and path.is_dir():
-            files = [str(f) for f in self._files()]
-            return pyarrow.dataset.dataset(files, format="parquet", partitioning="hive", partition_base_dir=str(path))
-        return pyarrow.dataset.dataset(str(path), format="parquet")
-
-
-def _hidden(file: Path, folder: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from automl.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from automl.trial import State
+    from tabular.onnx.graph import Graph, Raw
     from tabular.table import Column, Table
 
 
@@ -78,6 +81,15 @@ class Transformer(ABC):
     @abstractmethod
     def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:
         """Read what `state` gave."""
+
+    def onnx(self, graph: Graph, raw: Raw) -> list[str]:  # noqa: ARG002 - the protocol's form
+        """Add to an ONNX graph what `transform` does. Returns parts [rows, features] of float32, side by side.
+
+        Raises
+        ------
+        ConfigError : it has no such form.
+        """
+        raise ConfigError(f"{self.kind} has no ONNX form. Fix: fit with onnx=True, or block {self.kind!r}.")
 
     def told(self) -> dict[str, Any]:
         """Return what the featurization summary says of it."""

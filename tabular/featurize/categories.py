@@ -13,6 +13,7 @@ from tabular.table import words_blobs, words_from_blobs
 
 if TYPE_CHECKING:
     from automl.trial import State
+    from tabular.onnx.graph import Graph, Raw
     from tabular.table import Table
 
 RARE, MISSING = "_rare_", "_missing_"
@@ -71,6 +72,16 @@ class OneHot(Transformer):
         ones = np.ones(len(row), dtype=np.float32)
         return sparse.csr_matrix((ones, (row, place)), shape=(table.n_rows, len(self.names)))
 
+    def onnx(self, graph: Graph, raw: Raw) -> list[str]:
+        """Zeros and ones."""
+        made = []
+        for i, words, own in zip(self.columns, self._known, self._own, strict=True):
+            mark = {w: k for k, w in enumerate(words[own:], own)}
+            known = {w: k for k, w in enumerate(words[:own])} | {"": mark.get(MISSING, -1)}
+            if words:
+                made.append(graph.among(graph.place(raw.words(i), known, mark.get(RARE, -1)), len(words)))
+        return made
+
     def state(self) -> State:
         """As (JSON, arrays)."""
         own = {"columns": list(self.columns), "most": self.most, "known": [list(w) for w in self._known]}
@@ -92,16 +103,21 @@ class Hashed(Transformer):
 
     Parameters
     ----------
-    bits : of the hash, one a column.
+    bits : of the hash, one a column. closed : whether categories that training did not hold have no column, as in ONNX,
+        where nothing can be hashed; those of training are then kept as a list.
     """
 
     bits: int = 8
+    closed: bool = False
+    _known: tuple[np.ndarray, ...] = field(default=(), init=False, repr=False)
 
     kind: ClassVar[str] = "HashOneHotEncoder"
 
     def fit(self, table: Table, goal: Goal) -> Self:  # noqa: ARG002 - the protocol's form
-        """Learn nothing: the hash is the same everywhere."""
-        self.names = tuple(f"{table.columns[i].name}_Hash_{k}" for i in self.columns for k in range(2**self.bits))
+        """Learn nothing but the categories where they are closed: the hash is the same everywhere."""
+        columns = [table.columns[i] for i in self.columns]
+        self._known = tuple(c.words[counts(c) > 0] for c in columns) if self.closed else ()
+        self.names = tuple(f"{c.name}_Hash_{k}" for c in columns for k in range(2**self.bits))
         self._trace()
         return self
 
@@ -116,25 +132,48 @@ class Hashed(Transformer):
         rows, places = [], []
         for k, i in enumerate(self.columns):
             column = table.columns[i]
-            hashed = np.array([crc32(w.encode("utf-8", "surrogatepass")) % size for w in column.words] or [0])
+            hashed = np.array([_bucket(w, size) for w in column.words] or [0])
+            if self.closed:
+                hashed[~np.isin(column.words, self._known[k])] = -1
             there = np.flatnonzero(column.values >= 0)
-            rows.append(there)
-            places.append(hashed[column.values[there]] + k * size)
+            at = hashed[column.values[there]]
+            rows.append(there[at >= 0])
+            places.append(at[at >= 0] + k * size)
         row, place = np.concatenate(rows), np.concatenate(places)
         ones = np.ones(len(row), dtype=np.float32)
         return sparse.csr_matrix((ones, (row, place)), shape=(table.n_rows, len(self.names)))
 
+    def onnx(self, graph: Graph, raw: Raw) -> list[str]:
+        """Zeros and ones."""
+        if not self.closed:
+            return super().onnx(graph, raw)
+        size, made = 2**self.bits, []
+        for i, words in zip(self.columns, self._known, strict=True):
+            known = {str(w): _bucket(w, size) for w in words} | {"": -1}
+            made.append(graph.among(graph.place(raw.words(i), known, -1), size))
+        return made
+
     def state(self) -> State:
         """As (JSON, arrays)."""
-        return {"columns": list(self.columns), "bits": self.bits, "names": list(self.names)}, {}
+        own = {"columns": list(self.columns), "bits": self.bits, "closed": self.closed, "names": list(self.names)}
+        blobs: dict[str, Any] = {}
+        for k, words in enumerate(self._known):
+            blobs |= words_blobs(words, str(k))
+        return own, blobs
 
     @classmethod
-    def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:  # noqa: ARG003 - the protocol's form
+    def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:
         """Read what `state` gave."""
-        self = cls(columns=tuple(settings["columns"]), bits=settings["bits"])
+        closed = bool(settings.get("closed"))
+        self = cls(columns=tuple(settings["columns"]), bits=settings["bits"], closed=closed)
+        self._known = tuple(words_from_blobs(blobs, str(k)) for k in range(len(self.columns))) if closed else ()
         self.names = tuple(settings["names"])
         self._trace()
         return self
+
+
+def _bucket(word: str, size: int) -> int:
+    return crc32(word.encode("utf-8", "surrogatepass")) % size
 
 
 @dataclass(kw_only=True)
@@ -166,6 +205,15 @@ class Codes(Transformer):
             at = lookup(table.columns[i], {w: j for j, w in enumerate(words)})
             out[:, k] = np.where(at == -2, len(words), np.where(at == -1, np.nan, at))
         return out
+
+    def onnx(self, graph: Graph, raw: Raw) -> list[str]:
+        """Numbers, NaN = missing."""
+        made = []
+        for i, words in zip(self.columns, self._known, strict=True):
+            at = graph.place(raw.words(i), {w: j for j, w in enumerate(words)} | {"": -1}, len(words))
+            gone = graph.op("Equal", at, graph.constant(-1, "int64"))
+            made.append(graph.op("Where", gone, graph.constant(np.nan, "float32"), graph.cast(at, "float32")))
+        return made
 
     def state(self) -> State:
         """As (JSON, arrays)."""
@@ -232,14 +280,26 @@ class TargetMeans(Transformer):
         out = []
         for i, words, means in zip(self.columns, self._known, self._means, strict=True):
             at = lookup(table.columns[i], {w: k for k, w in enumerate(words)})
-            whole = np.concatenate([means, [[*self._all, 0.0]]])
-            values = whole[np.where(at == -1, len(words), np.where(at == -2, len(words) + 1, at))]
-            if self.odds:
-                p = np.clip(values[:, :-1], 1e-6, 1 - 1e-6)
-                base = np.clip(self._all, 1e-6, 1 - 1e-6)
-                values = np.column_stack([np.log(p / (1 - p)) - np.log(base / (1 - base)), values[:, -1]])
-            out.append(values)
-        return np.concatenate(out, axis=1).astype(np.float32)
+            out.append(self._values(means)[np.where(at == -1, len(words), np.where(at == -2, len(words) + 1, at))])
+        return np.concatenate(out, axis=1)
+
+    def _values(self, means: np.ndarray) -> np.ndarray:
+        """Features of each category of a column, of none and of a new one. Shape [words + 2, parts]."""
+        values = np.concatenate([means, [[*self._all, 0.0]]])
+        if self.odds:
+            p = np.clip(values[:, :-1], 1e-6, 1 - 1e-6)
+            base = np.clip(self._all, 1e-6, 1 - 1e-6)
+            values = np.column_stack([np.log(p / (1 - p)) - np.log(base / (1 - base)), values[:, -1]])
+        return values.astype(np.float32)
+
+    def onnx(self, graph: Graph, raw: Raw) -> list[str]:
+        """Means, those of all for new categories."""
+        made = []
+        for i, words, means in zip(self.columns, self._known, self._means, strict=True):
+            known = {str(w): k for k, w in enumerate(words)} | {"": len(words)}
+            at = graph.op("Squeeze", graph.place(raw.words(i), known, len(words) + 1), graph.constant([1], "int64"))
+            made.append(graph.op("Gather", graph.constant(self._values(means), "float32"), at, axis=0))
+        return made
 
     def state(self) -> State:
         """As (JSON, arrays)."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from automl.candidates import JsonScalar
     from automl.trial import State
     from tabular.config import FeatureSettings
+    from tabular.onnx.graph import Graph, Raw
 
 TRANSFORMERS = Registry(
     "transformer",
@@ -140,7 +141,9 @@ class Featurizer:
         if dense_ and few and self.options.get("levels", True) and "OneHotEncoder" not in blocked:
             out.append(("levels", {"columns": few}))
         if many and "HashOneHotEncoder" not in blocked:
-            out.append(("hashed", {"columns": many, "bits": self.settings.hash_bits}))
+            out.append(
+                ("hashed", {"columns": many, "bits": self.settings.hash_bits, "closed": not self.settings.hash_new})
+            )
         return out + self._of_text(of["text"], n_classes)
 
     def _takes_few(self, p: Profile) -> bool:
@@ -219,6 +222,26 @@ class Featurizer:
         from scipy import sparse
 
         return sparse.hstack([sparse.csr_matrix(numbers), *wide], format="csr", dtype=np.float32)
+
+    def onnx(self, graph: Graph, raw: Raw) -> str:
+        """Add to an ONNX graph what `transform` does. Returns features [rows, k] of float32.
+
+        Raises
+        ------
+        ConfigError : a transformer has no ONNX form.
+        """
+        if self._raw:
+            return self._matrix.onnx(graph, raw.matrix()) if self._matrix is not None else raw.matrix()
+        parts = [(name in WIDE, part.onnx(graph, raw)) for name, part in self._parts]
+        flat = [one for wide, made in parts if not wide for one in made]
+        wide = [one for is_wide, made in parts if is_wide for one in made]
+        if self.flavour == "codes" or not flat:
+            return graph.concat([*flat, *wide])
+        numbers = graph.where_nan(graph.concat(flat), graph.constant(0.0, "float32"))
+        numbers = graph.clip(numbers, -_LARGEST, _LARGEST, "float32")
+        if self._scaler is not None:
+            numbers = _scaled(graph, self._scaler, numbers)
+        return graph.concat([numbers, *wide])
 
     def _fit_matrix(self, table: Table, seed: int) -> Any:
         """Nameless numbers: dense learners get them scaled without centring, so that they stay sparse."""
@@ -331,6 +354,17 @@ class Featurizer:
 
 _KINDS = ("numeric", "categorical", "categorical_hash", "datetime", "text")
 WIDE = {"onehot", "levels", "hashed", "tfidf"}
+
+
+def _scaled(graph: Graph, scaler: Scaler, x: str) -> str:
+    """Scale float32 numbers in an ONNX graph."""
+    out = graph.op("Sub", x, graph.constant(scaler.centre, "float32"))
+    out = graph.op("Div", out, graph.constant(scaler.scale, "float32"))
+    if scaler.name == "SparseNormalizer":
+        return graph.unit_rows(out)
+    if not len(scaler.axes):
+        return str(out)
+    return str(graph.op("MatMul", out, graph.constant(np.ascontiguousarray(scaler.axes.T), "float32")))
 
 
 def _under(blobs: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from tabular.featurize.base import Goal, Transformer
 
 if TYPE_CHECKING:
     from automl.trial import State
+    from tabular.onnx.graph import Graph, Raw
     from tabular.table import Table
 
 _WAYS = {
@@ -67,6 +68,15 @@ class Numbers(Transformer):
         for j, k in enumerate(self._marked, len(values)):
             out[:, j] = np.isnan(values[k])
         return out
+
+    def onnx(self, graph: Graph, raw: Raw) -> list[str]:
+        """Fill and mark."""
+        x = raw.numbers(self.columns)
+        gone = graph.op("IsNaN", x)
+        fills = np.where([bool(way) for way in self.ways], np.clip(self._fills, -_LARGEST, _LARGEST), np.nan)
+        filled = graph.op("Where", gone, graph.constant(fills[None, :]), graph.clip(x, -_LARGEST, _LARGEST, "float64"))
+        marks = [graph.cast(graph.columns(gone, self._marked), "float32")] if self._marked else []
+        return [graph.cast(filled, "float32"), *marks]
 
     def state(self) -> State:
         """As (JSON, arrays)."""
@@ -136,6 +146,12 @@ class Levels(Transformer):
         row, place = np.concatenate(rows), np.concatenate(places)
         return sparse.csr_matrix((np.ones(len(row), dtype=np.float32), (row, place)), shape=(table.n_rows, first))
 
+    def onnx(self, graph: Graph, raw: Raw) -> list[str]:
+        """Zeros and ones."""
+        pairs = [(i, values) for i, values in zip(self.columns, self._values, strict=True) if len(values)]
+        equal = [graph.op("Equal", raw.numbers((i,)), graph.constant(values[None, :])) for i, values in pairs]
+        return [graph.cast(e, "float32") for e in equal]
+
     def state(self) -> State:
         """As (JSON, arrays)."""
         own = {"columns": list(self.columns), "names": list(self.names)}
@@ -201,6 +217,21 @@ class Dates(Transformer):
             values = parts[i][part]
             out[:, k] = np.where(np.isnan(values), self._means[k], values) if self.filled else values
         return out
+
+    def onnx(self, graph: Graph, raw: Raw) -> list[str]:
+        """Take dates apart."""
+        from tabular.onnx.dates import add_parts
+
+        made = []
+        for k, (i, part) in enumerate(self._kept):
+            seconds = raw.numbers((i,))
+            gone = graph.op("IsNaN", seconds)
+            if part == "WASNULL":
+                made.append(graph.cast(gone, "float32"))
+                continue
+            fill = graph.constant(self._means[k] if self.filled else np.nan)
+            made.append(graph.cast(graph.op("Where", gone, fill, add_parts(graph, seconds)[part]), "float32"))
+        return made
 
     def state(self) -> State:
         """As (JSON, arrays)."""
@@ -296,6 +327,15 @@ class Clusters(Transformer):
         z = self._standard(self._values(table))
         squares = np.square(z).sum(axis=1)[:, None] + np.square(self._centres).sum(axis=1) - 2 * z @ self._centres.T
         return np.sqrt(np.maximum(squares, 0)).astype(np.float32)
+
+    def onnx(self, graph: Graph, raw: Raw) -> list[str]:
+        """Distances."""
+        x = graph.clip(raw.numbers(self.columns), -_FAR, _FAR, "float64")
+        z = graph.op("Div", graph.op("Sub", x, graph.constant(self._mean)), graph.constant(self._scale))
+        z = graph.op("Where", graph.op("IsNaN", raw.numbers(self.columns)), graph.constant(0.0), z)
+        far = graph.op("Add", graph.total(graph.op("Mul", z, z)), graph.constant(np.square(self._centres).sum(axis=1)))
+        squares = graph.op("Sub", far, graph.op("MatMul", z, graph.constant(2 * self._centres.T)))
+        return [graph.cast(graph.op("Sqrt", graph.op("Max", squares, graph.constant(0.0))), "float32")]
 
     def state(self) -> State:
         """As (JSON, arrays)."""

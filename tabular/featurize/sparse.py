@@ -12,6 +12,7 @@ from automl.preprocess import SCALERS
 
 if TYPE_CHECKING:
     from automl.trial import State
+    from tabular.onnx.graph import Graph
 
 _DIRECTIONS = 50
 
@@ -73,6 +74,16 @@ class MatrixScaler:
             return normalize(matrix).astype(np.float32)
         scaled = _over(matrix, self.scale)
         return np.asarray(scaled @ self.axes.T - self.centre, dtype=np.float32) if len(self.axes) else scaled
+
+    def onnx(self, graph: Graph, x: str) -> str:
+        """Scale float32 rows in an ONNX graph."""
+        if self.name == "SparseNormalizer":
+            return graph.unit_rows(x)
+        scaled = graph.op("Div", x, graph.constant(self.scale, "float32"))
+        if not len(self.axes):
+            return str(scaled)
+        product = graph.op("MatMul", scaled, graph.constant(np.ascontiguousarray(self.axes.T), "float32"))
+        return str(graph.op("Sub", product, graph.constant(self.centre, "float32")))
 
     def names(self, raw: tuple[str, ...]) -> tuple[str, ...]:
         """Names of what comes out."""

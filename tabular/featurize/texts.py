@@ -2,213 +2,18 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tabular.config import NGRAMS
 from tabular.featurize.base import Goal, Transformer
-from tabular.table import words_blobs, words_from_blobs
+from tabular.featurize.terms import BOTH, Bag, Texts, side_by_side
 
 if TYPE_CHECKING:
     from automl.trial import State
+    from tabular.onnx.graph import Graph, Raw
     from tabular.table import Table
-
-_SPANS = {"word": ("1", "2"), "char": ("3", "3")}
-_MOST_TEXTS, _MOST_TERMS = 50_000, 100_000
-"""Above so many distinct texts, terms are those of as many of them, and so many at most."""
-
-BOTH = "word_1_2,char_3_3"
-
-
-def kind_of(form: str) -> str:
-    """`word` or `char`, of the name of a form.
-
-    Examples
-    --------
-    >>> kind_of("word_1_3")
-    'word'
-    """
-    return form.partition("_")[0]
-
-
-def vectorizer_of(form: str, **options: Any) -> Any:
-    """Counter of n-grams of one form."""
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    found = NGRAMS.fullmatch(form)
-    assert found is not None  # noqa: S101 - settings are checked
-    kind, *span = found.groups()
-    low, high = (int(n or d) for n, d in zip(span, _SPANS[kind], strict=True))
-    own = {"analyzer": "word", "token_pattern": r"(?u)\b\w+\b"} if kind == "word" else {"analyzer": "char_wb"}
-    return CountVectorizer(lowercase=True, dtype=np.float32, ngram_range=(low, high), **own, **options)
-
-
-_counted: dict[tuple[int, str], tuple[Any, Any, np.ndarray]] = {}
-"""Counts of all terms in the words of a table's column, which its parts share: texts are read once, not once a fold."""
-
-
-def counted(words: np.ndarray, form: str) -> tuple[Any, np.ndarray]:
-    """Counts [words + 1, terms] as CSR, last row that of the empty text, and the terms in order."""
-    key = id(words), form
-    known = _counted.get(key)
-    if known is not None and known[0]() is words:
-        return known[1], known[2]
-    many = len(words) > _MOST_TEXTS
-    vectorizer = vectorizer_of(form, max_features=_MOST_TERMS if many else None)
-    try:
-        if many:
-            vectorizer.fit(words[np.linspace(0, len(words) - 1, _MOST_TEXTS).astype(int)])
-            counts = vectorizer.transform([*words, ""]).tocsr()
-        else:
-            counts = vectorizer.fit_transform([*words, ""]).tocsr()
-        terms = vectorizer.get_feature_names_out()
-    except ValueError:  # no term in any text
-        counts, terms = _empty(len(words) + 1), np.empty(0, dtype=object)
-    _counted[key] = weakref.ref(words, lambda _: _counted.pop(key, None)), counts, terms
-    return counts, terms
-
-
-def _empty(rows: int) -> Any:
-    from scipy import sparse
-
-    return sparse.csr_matrix((rows, 0), dtype=np.float32)
-
-
-@dataclass(slots=True)
-class Terms:
-    """Terms of one form and their weights; shape [terms] both."""
-
-    form: str
-    terms: np.ndarray
-    idf: np.ndarray
-
-    def weigh(self, counts: Any) -> Any:
-        """TF-IDF of counts [texts, terms]: logarithms of counts times weights, rows of length 1."""
-        from sklearn.preprocessing import normalize
-
-        out = counts.copy()
-        out.data = (1 + np.log(out.data)) * self.idf[out.indices].astype(np.float32)
-        return normalize(out, copy=False)
-
-
-class Bag:
-    """TF-IDF of the distinct texts of one column, by n-grams of words and of characters.
-
-    Source: Salton & Buckley (1988), Information Processing & Management 24(5); weights as in scikit-learn, sublinear.
-
-    Parameters
-    ----------
-    forms : such as word_1_2 and char_3_3. most : terms of each, the most frequent ones that stand in at least two
-        texts.
-    """
-
-    def __init__(self, forms: tuple[str, ...], most: int) -> None:
-        self.forms = forms
-        self.most = most
-        self.parts: list[Terms] = []
-
-    def fit(self, texts: Texts) -> Any:
-        """Learn terms and their weights. Returns the TF-IDF of the distinct texts."""
-        n = int(texts.often.sum())
-        least = 2 if n > 10 else 1  # with few texts every term counts
-        self.parts, made = [], []
-        for form in self.forms:
-            whole, terms = counted(texts.words, form)
-            counts = whole[texts.used]
-            there = counts.copy()
-            there.data[:] = 1
-            rows = there.T @ texts.often
-            total = counts.T @ texts.often
-            kept = np.flatnonzero(rows >= least)
-            if len(kept) > self.most:
-                kept = np.sort(kept[np.argsort(-total[kept], kind="stable")[: self.most]])
-            if len(kept):
-                part = Terms(form, terms[kept], np.log((1 + n) / (1 + rows[kept])) + 1)
-                self.parts.append(part)
-                made.append(part.weigh(counts[:, kept]))
-        return _joined(made, len(texts.used))
-
-    def transform(self, texts: Texts) -> Any:
-        """TF-IDF of the distinct texts, CSR float32 [texts, terms]."""
-        made = []
-        for part in self.parts:
-            counts = self._known_counts(texts, part)
-            if counts is None:
-                counts = vectorizer_of(part.form, vocabulary=list(part.terms)).transform(texts.texts())
-            made.append(part.weigh(counts))
-        return _joined(made, len(texts.used))
-
-    @staticmethod
-    def _known_counts(texts: Texts, part: Terms) -> Any:
-        """Counts of a table that was counted before; None where that was not done, or did not look for every term."""
-        if (id(texts.words), part.form) not in _counted:
-            return None
-        whole, terms = counted(texts.words, part.form)
-        at = np.searchsorted(terms, part.terms)
-        if not len(terms) or not (terms[np.minimum(at, len(terms) - 1)] == part.terms).all():
-            return None
-        return whole[texts.used][:, at]
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the terms in order."""
-        return [f"{kind_of(part.form)}_{t}" for part in self.parts for t in part.terms]
-
-    def blobs(self, name: str) -> dict[str, Any]:
-        """Terms and their weights."""
-        out: dict[str, Any] = {}
-        for part in self.parts:
-            out |= words_blobs(part.terms, f"{name}-{part.form}")
-            out[f"idf-{name}-{part.form}"] = part.idf
-        return out
-
-    @classmethod
-    def from_blobs(cls, forms: tuple[str, ...], most: int, blobs: dict[str, Any], name: str) -> Bag:
-        """Read what `blobs` gave."""
-        self = cls(forms, most)
-        self.parts = [
-            Terms(form, words_from_blobs(blobs, f"{name}-{form}"), np.asarray(blobs[f"idf-{name}-{form}"]))
-            for form in forms
-            if f"idf-{name}-{form}" in blobs
-        ]
-        return self
-
-
-def _joined(parts: list[Any], rows: int) -> Any:
-    from scipy import sparse
-
-    return sparse.hstack(parts, format="csr") if parts else _empty(rows)
-
-
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """Distinct texts of some rows.
-
-    Parameters
-    ----------
-    words : of the column; number len(words) is the empty text, for missing ones. used : numbers of those that occur.
-    of_row : which of them each row holds. often : how many rows hold each.
-    """
-
-    words: np.ndarray
-    used: np.ndarray
-    of_row: np.ndarray
-    often: np.ndarray
-
-    @classmethod
-    def of(cls, table: Table, i: int) -> Self:
-        """Texts of a column."""
-        column = table.columns[i]
-        codes = np.where(column.values < 0, len(column.words), column.values)
-        used, of_row = np.unique(codes, return_inverse=True)
-        return cls(column.words, used, of_row, np.bincount(of_row).astype(np.float64))
-
-    def texts(self) -> np.ndarray:
-        """The distinct texts themselves."""
-        return np.append(self.words, "")[self.used]
 
 
 @dataclass(kw_only=True)
@@ -249,7 +54,12 @@ class TfIdf(Transformer):
         for i, bag in zip(self.columns, self._bags, strict=True):
             texts = Texts.of(table, i)
             parts.append(bag.transform(texts)[texts.of_row])
-        return _joined(parts, table.n_rows)
+        return side_by_side(parts, table.n_rows)
+
+    def onnx(self, graph: Graph, raw: Raw) -> list[str]:
+        """TF-IDF."""
+        pairs = zip(self.columns, self._bags, strict=True)
+        return [part for i, bag in pairs for part in bag.onnx(graph, raw.texts(i))]
 
     def state(self) -> State:
         """As (JSON, arrays)."""
@@ -317,9 +127,24 @@ class TextParts(Transformer):
         parts = []
         for i, bag, axes in zip(self.columns, self._bags, self._axes, strict=True):
             texts = Texts.of(table, i)
-            own = np.asarray(bag.transform(texts) @ axes.T) if len(axes) else np.empty((len(texts.used), 0))
+            own = np.empty((len(texts.used), 0))
+            if len(axes):
+                own = np.asarray(bag.transform(texts).astype(np.float64) @ axes.T.astype(np.float64))
             parts.append(np.concatenate([own, _statistics(texts.texts())], axis=1)[texts.of_row])
         return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def onnx(self, graph: Graph, raw: Raw) -> list[str]:
+        """Directions and statistics."""
+        from tabular.onnx.strings import statistics
+
+        made = []
+        for i, bag, axes in zip(self.columns, self._bags, self._axes, strict=True):
+            if len(axes):
+                weights = graph.cast(graph.concat(bag.onnx(graph, raw.texts(i))), "float64")
+                product = graph.op("MatMul", weights, graph.constant(np.ascontiguousarray(axes.T, dtype=float)))
+                made.append(graph.cast(product, "float32"))
+            made.append(statistics(graph, raw.texts(i)))
+        return made
 
     def state(self) -> State:
         """As (JSON, arrays)."""
@@ -401,12 +226,28 @@ class TextTarget(Transformer):
         parts = []
         for i, bag, (coef, intercept) in zip(self.columns, self._bags, self._models, strict=True):
             texts = Texts.of(table, i)
-            out = np.asarray(bag.transform(texts) @ coef.T) + intercept
+            out = np.asarray(bag.transform(texts).astype(np.float64) @ coef.T.astype(np.float64)) + intercept
             if self._classes:
                 out = softmax(out, axis=1)
                 out = out[:, 1:] if self._classes == 2 else out
             parts.append(out[texts.of_row])
         return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def onnx(self, graph: Graph, raw: Raw) -> list[str]:
+        """Ask the linear models."""
+        made = []
+        for i, bag, (coef, intercept) in zip(self.columns, self._bags, self._models, strict=True):
+            parts = bag.onnx(graph, raw.texts(i))
+            if parts:
+                out = graph.linear(graph.cast(graph.concat(parts), "float64"), coef.astype(float), intercept)
+            else:
+                none = graph.cast(graph.place(raw.words(i), {}, 0), "float64")
+                out = graph.op("Add", none, graph.constant(np.atleast_2d(intercept)))
+            if self._classes:
+                out = graph.op("Softmax", out, axis=1)
+                out = graph.columns(out, [1]) if self._classes == 2 else out
+            made.append(graph.cast(out, "float32"))
+        return made
 
     def state(self) -> State:
         """As (JSON, arrays)."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
+import numpy as np
+
 from automl.budget import Deadline
 from automl.candidates import Registry
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from automl.trial import State
 
 
@@ -37,8 +37,38 @@ class FitContext:
     balanced: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """SHAP values of margins: what each feature adds; a margin is `expected` plus the sum over features.
+
+    Parameters
+    ----------
+    values : shape [rows, features, outputs]. expected : shape [outputs]. method : "tree SHAP" or "linear SHAP".
+    link : from margins to predictions: value (they are the same), softmax, or each (logistic curves over their sum).
+    """
+
+    values: np.ndarray
+    expected: np.ndarray
+    link: str
+    method: str
+
+    @classmethod
+    def of(cls, values: np.ndarray, expected: np.ndarray, link: str, method: str) -> Self:
+        """Make them; the one margin of two classes becomes those of both, 0 for the first."""
+        expected = np.ravel(np.asarray(expected, dtype=float))
+        if link != "value" and len(expected) == 1:
+            expected = np.append(0.0, expected)
+            values = np.concatenate([np.zeros_like(values), values], axis=2)
+        return cls(values, expected, link, method)
+
+
 class Learner(Protocol):
-    """One trainable model; parameters are its constructor's keyword arguments (JSON scalars)."""
+    """One trainable model; parameters are its constructor's keyword arguments (JSON scalars).
+
+    One that can be written as ONNX has a method `onnx(graph, x)` as well: x names its features, float32, and what it
+    returns its predictions, float64 [rows, classes], or [rows, 1] for numbers. One that has SHAP values has a method
+    `margins(x)` that gives them (Margins), and `margin_work()`, operations a row.
+    """
 
     flavour: ClassVar[str]
     takes_sparse: ClassVar[bool]
@@ -70,11 +100,12 @@ LEARNERS = Registry(
         **{
             name: _SCIKIT + name
             for name in (
-                "LogisticRegression", "SGD", "LinearSVM", "SVM", "KNN", "GradientBoosting", "BernoulliNaiveBayes",
+                "LogisticRegression", "SGD", "LinearSVM", "SVM", "GradientBoosting", "BernoulliNaiveBayes",
                 "MultinomialNaiveBayes", "AveragedPerceptron", "ElasticNet", "LassoLars", "OnlineGradientDescent",
                 "FastLinear",
             )
         },
+        "KNN": "tabular.learners.neighbours:KNN",
         "DecisionTree": "tabular.learners.forests:DecisionTree",
         "RandomForest": "tabular.learners.forests:RandomForest",
         "ExtremeRandomTrees": "tabular.learners.forests:ExtremeRandomTrees",
@@ -94,6 +125,3 @@ ONLY_CLASSES = frozenset(
 ONLY_NUMBERS = frozenset({"ElasticNet", "LassoLars", "OnlineGradientDescent", "FastLinear"})
 NEEDS = {"XGBoost": ("xgboost", "boost")}
 """Learner -> (package, extra)."""
-
-NO_ONNX = frozenset({"AveragedPerceptron", "OnlineGradientDescent", "FastLinear"})
-"""Those that are not written as ONNX."""

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tabular.learners.base import Margins
+from tabular.onnx.trees import add_trees, sigmoid_pair
+
 if TYPE_CHECKING:
     from automl.trial import State
     from tabular.learners.base import FitContext
+    from tabular.onnx.graph import Graph
 
 _PATIENCE_FEWEST, _PATIENCE_SHARE = 20, 0.1
 _CHECK_EVERY = 10
@@ -127,8 +131,33 @@ class LightGBM:
     def predict(self, x: Any) -> np.ndarray:
         """Ask the trees."""
         out = np.asarray(self._booster.predict(x, num_threads=1), dtype=float)
-        binary = self._booster.params.get("objective") == "binary"
-        return np.stack([1 - out, out], axis=1) if binary else out
+        return np.stack([1 - out, out], axis=1) if self._binary else out
+
+    @property
+    def _binary(self) -> bool:
+        return self._booster.params.get("objective") == "binary"
+
+    def onnx(self, graph: Graph, x: str) -> str:
+        """Ask the trees in an ONNX graph; float64 [rows, classes or 1]."""
+        from tabular.onnx.boosters import lightgbm_trees
+
+        best = self._booster.best_iteration or None
+        trees, outputs = lightgbm_trees(self._booster.model_to_string(num_iteration=best))
+        out = add_trees(graph, graph.cast(x, "float64"), trees, outputs, np.zeros(outputs))
+        if self._binary:
+            return sigmoid_pair(graph, out)
+        return out if outputs == 1 else str(graph.op("Softmax", out, axis=1))
+
+    def margins(self, x: np.ndarray) -> Margins:
+        """SHAP values of rows."""
+        found = np.asarray(self._booster.predict(x, pred_contrib=True, num_threads=1), dtype=float)
+        found = found.reshape(len(x), -1, x.shape[1] + 1).transpose(0, 2, 1)
+        link = "value" if not self._binary and found.shape[2] == 1 else "softmax"
+        return Margins.of(found[:, :-1], found[0, -1], link, "tree SHAP")
+
+    def margin_work(self) -> float:
+        """Operations a row."""
+        return float(self.trees * self.num_leaves * (2 * np.log2(self.num_leaves)) ** 2)
 
     @property
     def trees(self) -> int:
@@ -142,10 +171,9 @@ class LightGBM:
 
     def state(self) -> State:
         """Parameters and LightGBM's text."""
-        binary = self._booster.params.get("objective") == "binary"
         best = self._booster.best_iteration or None
         text = self._booster.model_to_string(num_iteration=best).encode()
-        return {"params": _params_of(self), "binary": binary}, {"booster": text}
+        return {"params": _params_of(self), "binary": self._binary}, {"booster": text}
 
     @classmethod
     def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:
@@ -183,6 +211,7 @@ class XGBoost:
     _booster: Any = field(default=None, init=False, repr=False, compare=False)
     _classes: int = field(default=0, init=False, repr=False, compare=False)
     _best: int = field(default=0, init=False, repr=False, compare=False)
+    _sparse: bool = field(default=False, init=False, repr=False, compare=False)
 
     flavour: ClassVar[str] = "codes"
     takes_sparse: ClassVar[bool] = True
@@ -191,7 +220,7 @@ class XGBoost:
         """Grow trees, looking every ten whether the held-out loss still falls."""
         import xgboost
 
-        self._classes = context.n_classes
+        self._classes, self._sparse = context.n_classes, hasattr(x, "tocsr")
         weight = balanced(y, weight, context.n_classes) if context.balanced and context.n_classes else weight
         data = xgboost.DMatrix(x, y, weight=weight)
         held = None
@@ -240,6 +269,33 @@ class XGBoost:
         out = np.asarray(self._booster.predict(xgboost.DMatrix(x)), dtype=float)
         return np.stack([1 - out, out], axis=1) if self._classes == 2 else out
 
+    def onnx(self, graph: Graph, x: str) -> str:
+        """Ask the trees in an ONNX graph; float64 [rows, classes or 1]."""
+        from tabular.onnx.boosters import xgboost_trees
+
+        trees, base = xgboost_trees(bytes(self._booster.save_raw("json")), self._classes)
+        if self._sparse:  # what a sparse matrix does not hold is a gap to XGBoost
+            x = graph.op(
+                "Where", graph.op("Equal", x, graph.constant(0.0, "float32")), graph.constant(np.nan, "float32"), x
+            )
+        out = add_trees(graph, graph.cast(x, "float64"), trees, len(base), base)
+        if self._classes == 2:
+            return sigmoid_pair(graph, out)
+        return out if not self._classes else str(graph.op("Softmax", out, axis=1))
+
+    def margins(self, x: np.ndarray) -> Margins:
+        """SHAP values of rows."""
+        import xgboost
+
+        rows = np.where(x == 0, np.nan, x) if self._sparse else x
+        found = np.asarray(self._booster.predict(xgboost.DMatrix(rows), pred_contribs=True), dtype=float)
+        found = found.reshape(len(x), -1, x.shape[1] + 1).transpose(0, 2, 1)
+        return Margins.of(found[:, :-1], found[0, -1], "softmax" if self._classes else "value", "tree SHAP")
+
+    def margin_work(self) -> float:
+        """Operations a row."""
+        return float(self._best * 2**self.max_depth * self.max_depth**2)
+
     @property
     def trees(self) -> int:
         """How many rounds were kept."""
@@ -253,6 +309,7 @@ class XGBoost:
     def state(self) -> State:
         """Parameters and XGBoost's own format."""
         own = {"params": _params_of(self), "classes": self._classes, "best": self._best}
+        own["sparse"] = self._sparse
         return own, {"booster": bytes(self._booster.save_raw("ubj"))}
 
     @classmethod
@@ -262,5 +319,5 @@ class XGBoost:
 
         self = cls(**settings["params"])
         self._booster = xgboost.Booster(model_file=bytearray(blobs["booster"]))
-        self._classes, self._best = settings["classes"], settings["best"]
+        self._classes, self._best, self._sparse = settings["classes"], settings["best"], settings["sparse"]
         return self

@@ -9,11 +9,14 @@ import numpy as np
 
 from automl.candidates import import_object
 from automl.errors import ModelFileError
+from automl.explain import tree_work
 from tabular.learners.scikit import Scikit
+from tabular.onnx.trees import Nodes, add_trees
 
 if TYPE_CHECKING:
     from automl.trial import State
-    from tabular.learners.base import FitContext
+    from tabular.learners.base import FitContext, Margins
+    from tabular.onnx.graph import Graph
 
 _MANY_ROWS = 10_000
 
@@ -62,6 +65,20 @@ class _Trees(Scikit):
         self._estimator = self._restored(target, trees, settings)
         return self
 
+    def margins(self, x: np.ndarray) -> Margins:
+        """SHAP values of rows."""
+        return self._shap_of_trees(x)
+
+    def margin_work(self) -> float:
+        """Operations a row."""
+        return tree_work(self._estimator)
+
+    def _onnx(self, graph: Graph, x: str) -> str:
+        trees = getattr(self._estimator, "estimators_", [self._estimator])
+        made = [_nodes_of(tree.tree_.__getstate__(), len(trees), classes=bool(self._classes)) for tree in trees]
+        outputs = len(made[0].targets)
+        return add_trees(graph, x, made, outputs, np.zeros(outputs))
+
     def _restored(self, target: Any, trees: list[Any], settings: dict[str, Any]) -> Any:  # noqa: ARG002 - shared form
         return trees[0]
 
@@ -90,6 +107,23 @@ def _tree(settings: dict[str, Any], depth: int, nodes: np.ndarray, values: np.nd
     estimator.tree_ = tree
     _dress(estimator, settings)
     return estimator
+
+
+def _nodes_of(state: dict[str, Any], trees: int, *, classes: bool) -> Nodes:
+    """Nodes of a tree that is one of many."""
+    nodes, values = state["nodes"], state["values"][:, 0, :]
+    if classes:
+        values = values / values.sum(axis=1, keepdims=True)
+    return Nodes(
+        feature=nodes["feature"],
+        threshold=nodes["threshold"],
+        mode=np.where(nodes["left_child"] < 0, "LEAF", "BRANCH_LEQ"),
+        left=nodes["left_child"],
+        right=nodes["right_child"],
+        missing_left=nodes["missing_go_to_left"],
+        leaves=values / trees,
+        targets=tuple(range(values.shape[1])),
+    )
 
 
 def _dress(estimator: Any, settings: dict[str, Any]) -> None:

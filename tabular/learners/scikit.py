@@ -12,11 +12,19 @@ from scipy.special import softmax
 from automl.bundle import sklearn_from_bytes, sklearn_to_bytes
 from automl.candidates import import_object
 from automl.errors import LearnerError
+from automl.explain import tree_shap
+from tabular.learners.base import Margins
 from tabular.learners.boosting import balanced
+from tabular.onnx.trees import Nodes, add_trees, sigmoid_pair
 
 if TYPE_CHECKING:
     from automl.trial import State
     from tabular.learners.base import FitContext
+    from tabular.onnx.graph import Graph
+
+
+_NEVER = -30.0
+"""Margin of a class that training did not have."""
 
 
 @dataclass(kw_only=True)
@@ -38,6 +46,10 @@ class Scikit:
 
     standard_target: ClassVar[bool] = False
     """Whether numbers are learned on their standardised scale (penalties and steps depend on it)."""
+
+    shap_of_margins: ClassVar[bool] = False
+    one_against_rest: ClassVar[bool] = False
+    """Whether probabilities of several classes are those of each against the rest, over their sum."""
 
     classifier: ClassVar[str] = ""
     regressor: ClassVar[str] = ""
@@ -82,6 +94,8 @@ class Scikit:
     def predict(self, x: Any) -> np.ndarray:
         """Ask the estimator; classes that training did not have get probability 0."""
         x = self._features(x)
+        if self.flavour == "dense":  # margins can be large: what float32 leaves of them would depend on the platform
+            x = x.astype(np.float64)
         if not self._classes:
             return np.asarray(self._estimator.predict(x), dtype=float) * self._unit + self._centre
         if hasattr(self._estimator, "predict_proba"):
@@ -94,6 +108,51 @@ class Scikit:
         out = np.zeros((len(found), self._classes))
         out[:, self._estimator.classes_.astype(int)] = found
         return out
+
+    def onnx(self, graph: Graph, x: str) -> str:
+        """Ask the estimator in an ONNX graph; float64 [rows, classes or 1]."""
+        gap = graph.constant(0.0 if self.flavour == "dense" else -1.0, "float32")
+        x = graph.cast(graph.where_nan(x, gap), "float64")
+        if self.positive:
+            x = graph.op("Max", x, graph.constant(0.0))
+        out = self._onnx(graph, x)
+        if not self._classes:
+            return str(graph.op("Add", graph.op("Mul", out, graph.constant(self._unit)), graph.constant(self._centre)))
+        seen = self._estimator.classes_.astype(int)
+        if len(seen) == self._classes:
+            return out
+        return str(graph.op("MatMul", out, graph.constant(np.eye(self._classes)[seen])))
+
+    def _onnx(self, graph: Graph, x: str) -> str:
+        """Values [rows, 1], or probabilities of the classes that training had; here of a linear model."""
+        coef = np.atleast_2d(np.asarray(self._estimator.coef_, dtype=float))
+        margin = graph.linear(x, coef, np.asarray(self._estimator.intercept_, dtype=float))
+        return self._onnx_of_margin(graph, margin, len(coef)) if self._classes else margin
+
+    def _onnx_of_margin(self, graph: Graph, margin: str, columns: int) -> str:
+        """Probabilities of margins as `predict` makes them."""
+        if not hasattr(self._estimator, "predict_proba"):
+            if columns == 1:
+                margin = graph.concat([graph.op("Neg", margin), margin])
+            return str(graph.op("Softmax", margin, axis=1))
+        if columns == 1:
+            return sigmoid_pair(graph, margin)
+        if not self.one_against_rest:
+            return str(graph.op("Softmax", margin, axis=1))
+        each = graph.sigmoid(margin)
+        return str(graph.op("Div", each, graph.total(each)))
+
+    def _shap_of_trees(self, x: np.ndarray) -> Margins:
+        """SHAP values by the package `shap`: probabilities of trees that hold them, margins of others."""
+        values, expected = tree_shap(self._estimator, self._features(x))
+        if not self._classes:
+            return Margins.of(values * self._unit, expected * self._unit + self._centre, "value", "tree SHAP")
+        seen = self._estimator.classes_.astype(int)
+        if values.shape[2] == len(seen) < self._classes:
+            whole = np.zeros((*values.shape[:2], self._classes))
+            whole[:, :, seen] = values
+            values, expected = whole, np.bincount(seen, weights=expected, minlength=self._classes)
+        return Margins.of(values, expected, "softmax" if self.shap_of_margins else "value", "tree SHAP")
 
     @property
     def estimator(self) -> Any:
@@ -118,7 +177,55 @@ class Scikit:
 
 
 @dataclass(kw_only=True)
-class LogisticRegression(Scikit):
+class _Linear(Scikit):
+    """What linear models share: SHAP values need the mean of the rows they learned from."""
+
+    _mean: np.ndarray = field(default_factory=lambda: np.empty(0), init=False, repr=False, compare=False)
+
+    def fit(self, x: Any, y: np.ndarray, weight: np.ndarray, context: FitContext) -> Self:
+        """Fit the estimator."""
+        self._mean = np.asarray(self._features(x).mean(axis=0, dtype=np.float64)).ravel()
+        return super().fit(x, y, weight, context)
+
+    def margins(self, x: np.ndarray) -> Margins:
+        """SHAP values of rows, features taken as independent."""
+        coef = np.atleast_2d(np.asarray(self._estimator.coef_, dtype=float)).T
+        start = np.ravel(self._estimator.intercept_) + self._mean @ coef
+        values = (self._features(x).astype(float) - self._mean)[:, :, None] * coef
+        if not self._classes:
+            return Margins.of(values * self._unit, start * self._unit + self._centre, "value", "linear SHAP")
+        if not hasattr(self._estimator, "predict_proba") and len(start) == 1:
+            values, start = 2 * values, 2 * start  # both margins move
+        link = "each" if self.one_against_rest and len(start) > 1 else "softmax"
+        seen = self._estimator.classes_.astype(int)
+        if len(seen) == self._classes:
+            return Margins.of(values, start, link, "linear SHAP")
+        pair = Margins.of(values, start, link, "linear SHAP")
+        whole = np.zeros((*values.shape[:2], self._classes))
+        whole[:, :, seen] = pair.values
+        expected = np.full(self._classes, _NEVER)
+        expected[seen] = pair.expected
+        return Margins(whole, expected, link, "linear SHAP")
+
+    def margin_work(self) -> float:
+        """Operations a row."""
+        return float(len(self._mean))
+
+    def state(self) -> State:
+        """Parameters, the estimator and the mean."""
+        own, blobs = super().state()
+        return own, {**blobs, "mean": self._mean}
+
+    @classmethod
+    def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:
+        """Read what `state` gave."""
+        self = super().from_state(settings, blobs)
+        self._mean = np.asarray(blobs["mean"])
+        return self
+
+
+@dataclass(kw_only=True)
+class LogisticRegression(_Linear):
     """Logistic regression. C : inverse of the penalty."""
 
     C: float = 1.0
@@ -128,7 +235,7 @@ class LogisticRegression(Scikit):
 
 
 @dataclass(kw_only=True)
-class LinearSVM(Scikit):
+class LinearSVM(_Linear):
     """Linear support vector machine; its margins become probabilities by the logistic curve."""
 
     C: float = 0.5
@@ -142,7 +249,7 @@ class LinearSVM(Scikit):
 
 
 @dataclass(kw_only=True)
-class SGD(Scikit):
+class SGD(_Linear):
     """Linear model by stochastic gradient descent."""
 
     alpha: float = 0.0001
@@ -150,6 +257,7 @@ class SGD(Scikit):
 
     takes_seed: ClassVar[bool] = True
     standard_target: ClassVar[bool] = True
+    one_against_rest: ClassVar[bool] = True
     classifier: ClassVar[str] = "sklearn.linear_model:SGDClassifier"
     regressor: ClassVar[str] = "sklearn.linear_model:SGDRegressor"
 
@@ -160,7 +268,7 @@ class SGD(Scikit):
 
 
 @dataclass(kw_only=True)
-class AveragedPerceptron(Scikit):
+class AveragedPerceptron(_Linear):
     """Averaged perceptron (Freund & Schapire 1999, Machine Learning 37)."""
 
     eta0: float = 1.0
@@ -174,7 +282,7 @@ class AveragedPerceptron(Scikit):
 
 
 @dataclass(kw_only=True)
-class ElasticNet(Scikit):
+class ElasticNet(_Linear):
     """Linear model with both penalties, on the standardised target."""
 
     alpha: float = 0.001
@@ -185,7 +293,7 @@ class ElasticNet(Scikit):
 
 
 @dataclass(kw_only=True)
-class LassoLars(Scikit):
+class LassoLars(_Linear):
     """Lasso by least angle regression, on the standardised target."""
 
     alpha: float = 0.0005
@@ -197,7 +305,7 @@ class LassoLars(Scikit):
 
 
 @dataclass(kw_only=True)
-class OnlineGradientDescent(Scikit):
+class OnlineGradientDescent(_Linear):
     """Linear model by plain gradient steps on squared errors, averaged."""
 
     alpha: float = 0.0001
@@ -213,7 +321,7 @@ class OnlineGradientDescent(Scikit):
 
 
 @dataclass(kw_only=True)
-class FastLinear(Scikit):
+class FastLinear(_Linear):
     """Linear model with a squared penalty, fitted by conjugate gradients."""
 
     alpha: float = 1.0
@@ -226,29 +334,7 @@ class FastLinear(Scikit):
         return {"alpha": self.alpha, "solver": "lsqr"}
 
 
-# -- neighbours, machines, Bayes ---------------------------------------------------------------------------------------
-
-
-@dataclass(kw_only=True)
-class KNN(Scikit):
-    """Nearest neighbours."""
-
-    n_neighbors: int = 15
-    weights: str = "distance"
-
-    takes_weight: ClassVar[bool] = False
-    takes_threads: ClassVar[bool] = True
-    classifier: ClassVar[str] = "sklearn.neighbors:KNeighborsClassifier"
-    regressor: ClassVar[str] = "sklearn.neighbors:KNeighborsRegressor"
-    _MOST_ROWS: ClassVar[int] = 50_000
-
-    def fit(self, x: Any, y: np.ndarray, weight: np.ndarray, context: FitContext) -> Self:
-        """Remember rows: 50,000 drawn at random where there are more, no more neighbours than rows."""
-        if len(y) > self._MOST_ROWS:
-            keep = np.sort(np.random.default_rng(context.seed).choice(len(y), self._MOST_ROWS, replace=False))
-            x, y, weight = x[keep], y[keep], weight[keep]
-        self.n_neighbors = min(self.n_neighbors, len(y))
-        return super().fit(x, y, weight, context)
+# -- machines, Bayes ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(kw_only=True)
@@ -264,6 +350,50 @@ class SVM(Scikit):
         """Bounded steps."""
         return {"C": self.C, "cache_size": 500, "max_iter": 20_000}
 
+    def _onnx(self, graph: Graph, x: str) -> str:
+        machine = self._estimator
+        rows = machine.support_vectors_
+        rows = np.asarray(rows.toarray() if hasattr(rows, "toarray") else rows, dtype=float)
+        squares = graph.op("Add", graph.total(graph.op("Mul", x, x)), graph.constant(np.square(rows).sum(axis=1)))
+        far = graph.op("Sub", squares, graph.op("MatMul", x, graph.constant(2 * rows.T)))
+        far = graph.op("Max", far, graph.constant(0.0))
+        near = graph.op("Exp", graph.op("Mul", far, graph.constant(-float(machine._gamma))))  # noqa: SLF001 - the width in use
+        dual = machine.dual_coef_
+        dual = np.asarray(dual.toarray() if hasattr(dual, "toarray") else dual, dtype=float)
+        if len(machine.classes_) == 2:
+            return self._onnx_of_margin(graph, graph.linear(near, dual, machine.intercept_), 1)
+        pairs = graph.linear(near, _pairs(dual, machine.n_support_), machine.intercept_)
+        return self._onnx_of_margin(graph, _votes(graph, pairs, len(machine.classes_)), len(machine.classes_))
+
+
+def _pairs(dual: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Coefficients of the machines of each pair of classes. Shape [pairs, rows]."""
+    ends = np.cumsum(size)
+    of = [slice(end - n, end) for end, n in zip(ends, size, strict=True)]
+    out = []
+    for a in range(len(size)):
+        for b in range(a + 1, len(size)):
+            own = np.zeros(dual.shape[1])
+            own[of[a]], own[of[b]] = dual[b - 1, of[a]], dual[a, of[b]]
+            out.append(own)
+    return np.stack(out)
+
+
+def _votes(graph: Graph, pairs: str, classes: int) -> str:
+    """Margins of classes from those of pairs: votes, and sums of margins to part equal ones, as scikit-learn does."""
+    names = [(a, b) for a in range(classes) for b in range(a + 1, classes)]
+    first, second = (np.array([[c == pair[k] for c in range(classes)] for pair in names], float) for k in (0, 1))
+    wins = graph.cast(graph.op("GreaterOrEqual", pairs, graph.constant(0.0)), "float64")
+    lost = graph.op("Sub", graph.constant(1.0), wins)
+    votes = graph.op(
+        "Add",
+        graph.op("MatMul", wins, graph.constant(first)),
+        graph.op("MatMul", lost, graph.constant(second)),
+    )
+    sums = graph.op("MatMul", pairs, graph.constant(first - second))
+    size = graph.op("Mul", graph.op("Add", graph.op("Abs", sums), graph.constant(1.0)), graph.constant(3.0))
+    return str(graph.op("Add", votes, graph.op("Div", sums, size)))
+
 
 @dataclass(kw_only=True)
 class BernoulliNaiveBayes(Scikit):
@@ -272,6 +402,13 @@ class BernoulliNaiveBayes(Scikit):
     alpha: float = 1.0
 
     classifier: ClassVar[str] = "sklearn.naive_bayes:BernoulliNB"
+
+    def _onnx(self, graph: Graph, x: str) -> str:
+        there = graph.cast(graph.op("Greater", x, graph.constant(0.0)), "float64")
+        odds = self._estimator.feature_log_prob_
+        absent = np.log1p(-np.exp(odds))
+        logs = graph.linear(there, odds - absent, self._estimator.class_log_prior_ + absent.sum(axis=1))
+        return str(graph.op("Softmax", logs, axis=1))
 
 
 @dataclass(kw_only=True)
@@ -283,6 +420,10 @@ class MultinomialNaiveBayes(Scikit):
     positive: ClassVar[bool] = True
     classifier: ClassVar[str] = "sklearn.naive_bayes:MultinomialNB"
 
+    def _onnx(self, graph: Graph, x: str) -> str:
+        model = self._estimator
+        return str(graph.op("Softmax", graph.linear(x, model.feature_log_prob_, model.class_log_prior_), axis=1))
+
 
 # -- trees ------------------------------------------------------------------------------------------------------------
 
@@ -290,6 +431,8 @@ class MultinomialNaiveBayes(Scikit):
 @dataclass(kw_only=True)
 class GradientBoosting(Scikit):
     """Gradient boosted trees by scikit-learn, of histograms."""
+
+    shap_of_margins: ClassVar[bool] = True
 
     max_iter: int = 150
     learning_rate: float = 0.08
@@ -309,3 +452,39 @@ class GradientBoosting(Scikit):
 
     def _features(self, x: Any) -> Any:
         return x
+
+    def margins(self, x: np.ndarray) -> Margins:
+        """SHAP values of rows."""
+        return self._shap_of_trees(x)
+
+    def margin_work(self) -> float:
+        """Operations a row."""
+        leaves, trees = self.max_leaf_nodes, sum(len(stage) for stage in self._estimator._predictors)  # noqa: SLF001 - as above
+        return float(trees * leaves * (2 * np.log2(leaves)) ** 2)
+
+    def onnx(self, graph: Graph, x: str) -> str:
+        """Ask the trees in an ONNX graph; float64 [rows, classes or 1]."""
+        stages = self._estimator._predictors  # noqa: SLF001 - scikit-learn shows them nowhere else
+        trees = [_histogram_nodes(tree.nodes, k) for stage in stages for k, tree in enumerate(stage)]
+        base = np.ravel(self._estimator._baseline_prediction)  # noqa: SLF001 - as above
+        out = add_trees(graph, graph.cast(x, "float64"), trees, len(base), base)
+        if not self._classes:
+            return out
+        made = sigmoid_pair(graph, out) if len(base) == 1 else str(graph.op("Softmax", out, axis=1))
+        seen = self._estimator.classes_.astype(int)
+        if len(seen) == self._classes:
+            return made
+        return str(graph.op("MatMul", made, graph.constant(np.eye(self._classes)[seen])))
+
+
+def _histogram_nodes(nodes: np.ndarray, output: int) -> Nodes:
+    return Nodes(
+        feature=nodes["feature_idx"],
+        threshold=nodes["num_threshold"],
+        mode=np.where(nodes["is_leaf"], "LEAF", "BRANCH_LEQ"),
+        left=nodes["left"],
+        right=nodes["right"],
+        missing_left=nodes["missing_go_to_left"],
+        leaves=nodes["value"][:, None],
+        targets=(output,),
+    )

@@ -12,7 +12,8 @@ from forecasting.features.settings import PlanSettings
 from forecasting.fitting import plan_task, settings_from_json, settings_to_json
 from forecasting.horizon import auto_horizon
 from forecasting.learners.base import LEARNERS, FitContext
-from forecasting.memory import free_mb, matrix_mb
+from automl.memory import free_mb
+from forecasting.memory import matrix_mb
 from forecasting.panel import Panel
 from forecasting.portfolio import choose
 from forecasting.task import open_task, save_task

@@ -306,8 +306,8 @@ def test_terms_that_another_table_lacks_stay_at_their_places():
 
 
 def test_many_texts_share_terms_of_some(monkeypatch):
-    monkeypatch.setattr("tabular.featurize.texts._MOST_TEXTS", 20)
-    monkeypatch.setattr("tabular.featurize.texts._MOST_TERMS", 5)
+    monkeypatch.setattr("tabular.featurize.terms._MOST_TEXTS", 20)
+    monkeypatch.setattr("tabular.featurize.terms._MOST_TERMS", 5)
     table = Table.of([texts("t", [f"common words and number {k}" for k in range(200)])])
     made = TfIdf(columns=(0,), forms="word").fit(table, blank(200))
     x = made.transform(table)
