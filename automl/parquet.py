@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from automl.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 SUFFIXES = (".parquet", ".pq")
 BATCH = 131_072
@@ -54,7 +54,25 @@ class Parquet:
 
     def groups(self) -> list[tuple[Any, int]]:
         """Row groups in order, and the rows of each."""
-        return [(g, int(g.count_rows())) for file in self.dataset().get_fragments() for g in file.split_by_row_group()]
+        files = self.dataset().get_fragments()
+        return [(g, sum(r.num_rows for r in g.row_groups)) for file in files for g in file.split_by_row_group()]
+
+    def shuffled(self, columns: Sequence[str], seed: int, size: int = BATCH) -> Iterator[Any]:
+        """Tables of about `size` rows: of row groups in random order, shuffled, for learners that mind the order."""
+        import numpy as np
+        import pyarrow
+
+        rng = np.random.default_rng(seed)
+        schema, groups = self.dataset().schema, self.groups()
+        held: list[Any] = []
+        for k in rng.permutation(len(groups)):
+            for batch in groups[k][0].to_batches(schema, columns=list(columns), batch_size=size):
+                held.append(batch)
+                if sum(b.num_rows for b in held) >= size:
+                    yield _mixed(pyarrow.Table.from_batches(held), rng)
+                    held = []
+        if held:
+            yield _mixed(pyarrow.Table.from_batches(held), rng)
 
     def batches(self, columns: Sequence[str] | None = None, size: int = BATCH) -> Iterator[Any]:
         """Record batches in turn: Arrow's own scan of a dataset reads on ahead of a slow reader."""
@@ -68,3 +86,7 @@ class Parquet:
 def hidden(file: Path, folder: Path) -> bool:
     """Whether a file, or a folder it lies in below the one given, is hidden."""
     return any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
+
+
+def _mixed(table: Any, rng: Any) -> Any:
+    return table.take(rng.permutation(table.num_rows))

@@ -36,6 +36,10 @@ IMPUTERS = ("mean", "median", "most_frequent", "constant")
 META_LEARNERS = ("auto", "LogisticRegression", "ElasticNet", "LinearRegression", "LightGBM")
 
 
+LEAST_MB = 1_000.0
+"""Memory without which nothing can be fitted: the packages alone take half of it."""
+
+
 def one_of(name: str, value: object, allowed: Sequence[object]) -> None:
     """Raise ConfigError unless the value is among those allowed."""
     if value not in allowed:
@@ -56,6 +60,8 @@ class DataSettings:
     drop : columns that are not used. weight : column of row weights >= 0. folds : columns of 1 (row of training) and 0
         (row of validation), one a fold.
     kinds : column -> what it is used as (one of KINDS), where the user knows better.
+    memory_mb : most memory that a fit may take; Parquet data that needs more is read in pieces. None = half of what is
+        free.
     """
 
     drop: Sequence[str] = ()
@@ -64,8 +70,11 @@ class DataSettings:
     kinds: Mapping[str, Literal["numeric", "categorical", "categorical_hash", "datetime", "text", "ignore"]] = field(
         default_factory=dict
     )
+    memory_mb: float | None = None
 
     def __post_init__(self) -> None:
+        if self.memory_mb is not None and not self.memory_mb >= LEAST_MB:
+            raise ConfigError(f"memory_mb must be at least {LEAST_MB:g}, got {self.memory_mb!r}.")
         for name in ("drop", "folds"):
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
@@ -155,7 +164,7 @@ class SearchSettings:
     """
 
     metric: str | None = None
-    limits: ExitCriteria = field(default_factory=lambda: ExitCriteria(patience=50))
+    limits: ExitCriteria = field(default_factory=lambda: ExitCriteria(patience=300))
     n_folds: int | str = "auto"
     validation_size: float | None = None
     workers: int | None = None

@@ -23,16 +23,18 @@ from automl.runs import Run
 from tabular import checks
 from tabular.answers import Answers
 from tabular.config import Settings
-from tabular.fitting import Fitting, Outcome, imbalanced, settings_from_json, settings_to_json
+from tabular.fitting import Fitting, Outcome, imbalanced, settings_from_json, settings_to_json, workers_of
 from tabular.folds import check_classes, splits
 from tabular.model import TabularModel
 from tabular.profile import profile
 from tabular.reading import Prepared, Schema, read_training, to_frame
+from tabular.stream import measured, memory_limit, note, sample, share_of, source_of, table_mb, workers_within
 from tabular.task import TabularTask, TaskSettings, find_metric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from automl.parquet import Parquet
     from automl.search import Event
 
 LOG = logging.getLogger("tabular")
@@ -89,9 +91,14 @@ class _AutoEstimator(Answers, BaseEstimator):  # type: ignore[misc]
         if validation is not None:
             X, y, sample_weight, held = _joined(X, y, sample_weight, validation, settings)  # noqa: N806 - as above
         self.target_ = y if isinstance(y, str) else None
+        source = source_of(X, y, settings.data) if validation is None and sample_weight is None else None
+        if source is not None:
+            X = sample(source, y, settings.data, classes=self._classifies, seed=int(self.seed))  # noqa: N806 - as above
         prepared = read_training(X, y, settings.data, classes=self._classifies, weight=sample_weight)
         self._report = Report(prepared.notes)
         task = self._task(prepared, settings, held)
+        if source is not None:
+            task.settings = self._streamed(source, prepared, settings, task.settings)
         run = Run.create(self._folder(), task=self._kind, settings={}, seed=int(self.seed))
         self.run_ = run
         run.amend(settings=self._run_settings(settings, prepared.schema, prepared.classes))
@@ -203,6 +210,15 @@ class _AutoEstimator(Answers, BaseEstimator):  # type: ignore[misc]
             threads=settings.search.threads,
         )
         return TabularTask(table, y, prepared.weight, parts, profiles, settings.features, own)
+
+    def _streamed(self, source: Parquet, prepared: Prepared, settings: Settings, own: TaskSettings) -> TaskSettings:
+        """Settings of a task whose table is a sample."""
+        assert self.target_ is not None  # noqa: S101 - seen to before
+        limit = memory_limit(settings.data) or table_mb(source)
+        room = share_of(limit, workers_within(limit, workers_of(settings.search)))
+        stream = measured(source, self.target_, settings.data, prepared.schema, prepared.classes, room)
+        self._report.append(note(stream, prepared.table.n_rows))
+        return replace(own, stream=stream.to_json())
 
     def _folder(self) -> Path:
         if self.path is not None:

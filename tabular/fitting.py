@@ -19,6 +19,7 @@ from tabular.learners.base import LEARNERS
 from tabular.model import Entry, TabularModel
 from tabular.pipeline import Pipeline
 from tabular.portfolio import Shape, choose
+from tabular.stream import memory_limit, workers_within
 from tabular.task import FOLDS, OPEN, PRELOAD, TabularTask, open_task, save_task
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ _STACK_GAIN = 0.002
 """What a stack must gain on a vote, as a share of its loss: it has more to learn from the same rows."""
 
 _MEMBERS_REFITTED = 8
+_STREAM_SHARE, _STREAM_MEMBERS = 0.6, 2
+"""Of data larger than memory: share of the time for fitting on all rows, and models that are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +114,13 @@ class Fitting:
             profiles=task.profiles,
             sparse=task.table.matrix is not None,
             imbalanced=imbalanced(task.y, own.n_classes),
+            streams=own.stream is not None,
         )
         portfolio = choose(shape, s, task.features)
         self._skipped = portfolio.skipped
         workers = workers_of(s)
+        if own.stream is not None:
+            workers = workers_within(memory_limit(self.settings.data) or own.stream["memory_mb"], workers)
         return Search(
             self.run,
             task=(OPEN, {"directory": str(self.directory)}),
@@ -132,6 +138,8 @@ class Fitting:
 
     def _bags(self, task: TabularTask) -> bool:
         asked = self.settings.search.bag
+        if task.settings.stream is not None:
+            return False
         return len(task.parts) >= _BAG_FROM if asked is None else asked
 
     def _reserve(
@@ -143,6 +151,8 @@ class Fitting:
         floor = _RESERVE_LEAST + _RESERVE_SHARE * time_limit
         if self._bags(task):
             return floor
+        if task.settings.stream is not None:
+            return _STREAM_SHARE * time_limit
         fits = sorted((r.info["fit_s"] for r in Assembly(task, records).records[:_MEMBERS_REFITTED]), reverse=True)
         refit = max([sum(fits) / max(workers, 1), *fits[:1]]) if fits else 0.0
         return min(floor + _SLOWER * refit, _RESERVE_MOST * time_limit)
@@ -165,9 +175,11 @@ class Fitting:
         held = {assembly.names[best.number]: assembly.held(best.number)}
         if s.vote and len(assembly.records) > 1:
             chosen = assembly.vote(s.ensemble_rounds)
+            if task.settings.stream is not None:
+                chosen = _strongest(chosen, _STREAM_MEMBERS)
             weights[VOTING], held[VOTING] = chosen, assembly.blended(chosen)
             losses[VOTING] = task.loss(held[VOTING])
-            if s.stack and not s.onnx and len(chosen) > 1:
+            if s.stack and not s.onnx and task.settings.stream is None and len(chosen) > 1:
                 stacks[STACKING], held[STACKING] = assembly.stack(list(chosen), s.stack_meta_learner)
                 weights[STACKING] = dict.fromkeys(chosen, 1.0)
                 losses[STACKING] = task.loss(held[STACKING])
@@ -216,6 +228,13 @@ class Fitting:
                 LOG.exception("trial %d cannot be read", k)
                 lost = f"{assembly.names[k]} cannot be read and is left out: {error}"
         return made, lost
+
+
+def _strongest(weights: Mapping[int, float], most: int) -> dict[int, float]:
+    """So many members of the largest weights; they add up to 1 again."""
+    kept = sorted(weights, key=lambda k: -weights[k])[:most]
+    total = sum(weights[k] for k in kept)
+    return {k: weights[k] / total for k in kept}
 
 
 def _what_is_left(

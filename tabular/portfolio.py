@@ -31,6 +31,7 @@ class Shape:
     ----------
     rows, n_classes : of training; 0 classes = numbers. profiles : of the columns, () for a matrix.
     sparse : whether a matrix is given. imbalanced : the smallest class has at most a fifth of the rows of the largest.
+    streams : whether the rows are a sample of data larger than memory.
     """
 
     rows: int
@@ -38,6 +39,7 @@ class Shape:
     profiles: Sequence[Profile]
     sparse: bool
     imbalanced: bool
+    streams: bool = False
 
     def has(self, kind: str) -> int:
         """How many columns are of a kind."""
@@ -89,6 +91,8 @@ def _skipped(shape: Shape, search: SearchSettings) -> dict[str, str]:
             out[name] = f"skipped: pip install 'forecastle[{extra}]'"
         elif search.onnx and not hasattr(LEARNERS.load(name), "onnx"):
             out[name] = "it cannot be written as ONNX"
+        elif shape.streams and not hasattr(LEARNERS.load(name), "fit_pieces"):
+            out[name] = "it does not learn from data larger than memory"
         elif allowed is None:
             reason = _unfit(name, shape)
             if reason:
@@ -106,7 +110,8 @@ def _unfit(name: str, shape: Shape) -> str:
         return "it needs a small dense matrix"
     if name in {"BernoulliNaiveBayes", "MultinomialNaiveBayes"} and not shape.texty:
         return "made for words; tried when allowed by name"
-    if name in {"AveragedPerceptron", "OnlineGradientDescent"} and shape.rows <= _MANY_ROWS:
+    many = shape.streams or shape.rows > _MANY_ROWS
+    if name in {"AveragedPerceptron", "OnlineGradientDescent"} and not many:
         return f"for more than {_MANY_ROWS} rows"
     if name == "GradientBoosting" and shape.sparse:
         return "it needs a dense matrix"
@@ -142,7 +147,7 @@ def _listed(shape: Shape, search: SearchSettings, features: FeatureSettings) -> 
     wide: dict[str, JsonScalar] = {"learning_rate": 0.03, "num_leaves": 15 if small else 95, "colsample": 0.5}
     wide |= {"min_child_samples": 3 if small else 10, "subsample": 0.8}
     random_: dict[str, JsonScalar] = {**usual, "extra_trees": True, "colsample": 0.9}
-    linear = "LogisticRegression" if shape.n_classes else "ElasticNet"
+    linear = "SGD" if shape.streams else "LogisticRegression" if shape.n_classes else "ElasticNet"
     words = [
         of("MultinomialNaiveBayes", {"alpha": 0.1, "text": "sparse"}, search_it=True),
         of("LogisticRegression", {"C": 10.0, "text": "sparse"}, search_it=True),

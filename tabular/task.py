@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from tabular.learners.base import LEARNERS, FitContext
 from tabular.pipeline import Pipeline
 from tabular.profile import Profile
 from tabular.spaces import OPTIONS
+from tabular.stream import Stream
 from tabular.table import table_from_state, table_state
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class TaskSettings:
     Parameters
     ----------
     metric : to choose by. n_classes : 0 = numbers. y_range : of the target in training, for normalised metrics.
-    seed, threads : of each fit.
+    seed, threads : of each fit. stream : where all rows lie, as JSON, where the table is a sample of them.
     """
 
     metric: str
@@ -61,6 +63,7 @@ class TaskSettings:
     y_range: float
     seed: int = 0
     threads: int = 1
+    stream: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +139,21 @@ class TabularTask:
         return Evaluation(scores=self.scores(whole), predictions={"held": whole}, info=info)
 
     def refit(self, candidate: Candidate, params: Mapping[str, JsonScalar], deadline: Deadline) -> State:
-        """Fit on all rows."""
+        """Fit on all rows; of data larger than memory, features on the sample and the learner on all, in pieces."""
         own, options = split_params(params)
         cls = LEARNERS.load(candidate.learner)
         featurizer = Featurizer(self.profiles, self.features, cls.flavour, _options(options))
         x = featurizer.fit_transform(self.table, self._goal(np.arange(self.table.n_rows)))
-        context = self._context(deadline, featurizer, len(self.y), balanced=bool(options.get("balanced")))
-        learner = cls(**own).fit(_fitting(x, cls), self.y, self.weight, context)
+        balanced = bool(options.get("balanced"))
+        if self.settings.stream is None:
+            context = self._context(deadline, featurizer, len(self.y), balanced=balanced)
+            learner = cls(**own).fit(_fitting(x, cls), self.y, self.weight, context)
+        else:
+            stream, width = Stream.from_json(self.settings.stream), x.shape[1]
+            del x
+            context = self._context(deadline, featurizer, stream.rows, balanced=False)
+            pieces = stream.pieces(featurizer, width, Path(tempfile.gettempdir()), balanced=balanced)
+            learner = cls(**own).fit_pieces(pieces, context)
         return Pipeline(candidate.learner, featurizer, learner).state()
 
     # -- scores -------------------------------------------------------------------------------------------------------

@@ -11,6 +11,9 @@ from automl.budget import Deadline
 from automl.candidates import Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
     from automl.trial import State
 
 
@@ -35,6 +38,26 @@ class FitContext:
     categorical: tuple[int, ...] = ()
     held: tuple[Any, np.ndarray, np.ndarray] | None = None
     balanced: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pieces:
+    """All rows of data larger than memory, as features, a piece after the other.
+
+    Parameters
+    ----------
+    rows, features : how many. memory_mb : that what is kept of them may take. folder : for what is spooled to disk.
+    read : starts from the first row: features, target (numbers, or codes of classes) and weights of each piece.
+    mean, spread : of a target of numbers.
+    """
+
+    rows: int
+    features: int
+    memory_mb: float
+    folder: Path
+    read: Callable[[], Iterator[tuple[Any, np.ndarray, np.ndarray]]]
+    mean: float
+    spread: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +90,8 @@ class Learner(Protocol):
 
     One that can be written as ONNX has a method `onnx(graph, x)` as well: x names its features, float32, and what it
     returns its predictions, float64 [rows, classes], or [rows, 1] for numbers. One that has SHAP values has a method
-    `margins(x)` that gives them (Margins), and `margin_work()`, operations a row.
+    `margins(x)` that gives them (Margins), and `margin_work()`, operations a row. One that learns from data larger than
+    memory has a method `fit_pieces(pieces, context)`.
     """
 
     flavour: ClassVar[str]

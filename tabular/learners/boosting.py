@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from automl.memory import MB
 from tabular.learners.base import Margins
 from tabular.onnx.trees import add_trees, sigmoid_pair
 
 if TYPE_CHECKING:
     from automl.trial import State
-    from tabular.learners.base import FitContext
+    from tabular.learners.base import FitContext, Pieces
     from tabular.onnx.graph import Graph
 
 _PATIENCE_FEWEST, _PATIENCE_SHARE = 20, 0.1
 _CHECK_EVERY = 10
+_ROW_BYTES, _TRIED_TREES, _TIME_SHARE = 48, 3, 0.5
+"""Bytes of a row besides its features: target, weight, gradients, score, place in the tree; trees that are timed first;
+share of the time that is left for growing trees."""
 
 
 def balanced(y: np.ndarray, weight: np.ndarray, n_classes: int) -> np.ndarray:
@@ -89,6 +95,42 @@ class LightGBM:
             self._params(rows, context), data, num_boost_round=self.n_estimators, valid_sets=valid, callbacks=calls
         )
         return self
+
+    def fit_pieces(self, pieces: Pieces, context: FitContext) -> Self:
+        """Grow trees on rows that lie on disk; on as many, drawn at random, as memory and time allow."""
+        import lightgbm
+
+        from tabular.learners.spool import Spool
+
+        with Spool(pieces, context, rows=self._rows_within(pieces, context)) as spool:
+            data = self._dataset(spool.sequence(), spool.y, spool.weight, context)
+            params = self._params(spool.rows, context) | {"force_row_wise": False, "force_col_wise": True}
+            data.construct()
+            spool.close()  # from here on LightGBM holds the rows itself, a byte a value
+            self._booster = lightgbm.train(
+                params,
+                data,
+                num_boost_round=self.n_estimators,
+                callbacks=[_Clock(context)],
+                keep_training_booster=False,
+            )
+        return self
+
+    def _rows_within(self, pieces: Pieces, context: FitContext) -> int:
+        """Rows that memory holds, and whose trees can be grown in half of the time that is left."""
+        fits = int(pieces.memory_mb * MB / (pieces.features + _ROW_BYTES))
+        if not math.isfinite(context.deadline.left()):
+            return min(pieces.rows, fits)
+        import lightgbm
+
+        x, y, weight = next(iter(pieces.read()))
+        params = self._params(len(y), context) | {"force_row_wise": False, "force_col_wise": True}
+        data = self._dataset(x, y, weight, context).construct()
+        start = perf_counter()
+        lightgbm.train(params, data, num_boost_round=_TRIED_TREES)
+        a_row = (perf_counter() - start) / (_TRIED_TREES * len(y))
+        timely = int(_TIME_SHARE * context.deadline.left() / (a_row * self.n_estimators))
+        return max(min(pieces.rows, fits, timely), min(len(y), fits))
 
     def _dataset(self, x: Any, y: np.ndarray, weight: np.ndarray, context: FitContext) -> Any:
         import lightgbm

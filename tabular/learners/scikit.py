@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field, fields
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -19,10 +20,11 @@ from tabular.onnx.trees import Nodes, add_trees, sigmoid_pair
 
 if TYPE_CHECKING:
     from automl.trial import State
-    from tabular.learners.base import FitContext
+    from tabular.learners.base import FitContext, Pieces
     from tabular.onnx.graph import Graph
 
 
+_STEPS = 1_000_000
 _NEVER = -30.0
 """Margin of a class that training did not have."""
 
@@ -177,15 +179,58 @@ class Scikit:
 
 
 @dataclass(kw_only=True)
+class _Online(Scikit):
+    """What learners share that take rows a piece after the other."""
+
+    one_pass: ClassVar[bool] = False
+    """Whether one look at each row teaches all; others take about a million steps, where the time allows it."""
+
+    def fit_pieces(self, pieces: Pieces, context: FitContext) -> Self:
+        """Fit the estimator piece by piece."""
+        self._classes = context.n_classes
+        if self.standard_target and not context.n_classes:
+            self._centre, self._unit = pieces.mean, pieces.spread
+        estimator = import_object(self.classifier if context.n_classes else self.regressor)
+        own = {k: v for k, v in self.arguments(context).items() if k != "max_iter"}
+        extra: dict[str, Any] = {"random_state": context.seed} if self.takes_seed else {}
+        self._estimator = estimator(**own, **extra)
+        some: dict[str, Any] = {"classes": np.arange(context.n_classes)} if context.n_classes else {}
+        passes = 1 if self.one_pass else int(np.clip(np.ceil(_STEPS / pieces.rows), 2, 50))
+        for number in range(passes):
+            start = perf_counter()
+            for x, y, weight in pieces.read():
+                context.deadline.check(f"fitting {type(self).__name__} in pieces")
+                target = y if context.n_classes else (y - self._centre) / self._unit
+                rows = self._features(x)
+                self._estimator.partial_fit(rows, target, sample_weight=weight, **some)
+                if number == 0:
+                    self._saw(rows, len(y))
+            if context.deadline.left() < 2 * (perf_counter() - start):
+                break
+        return self
+
+    def _saw(self, rows: Any, count: int) -> None:
+        """Look at a piece once."""
+
+
+@dataclass(kw_only=True)
 class _Linear(Scikit):
     """What linear models share: SHAP values need the mean of the rows they learned from."""
 
     _mean: np.ndarray = field(default_factory=lambda: np.empty(0), init=False, repr=False, compare=False)
+    _seen: int = field(default=0, init=False, repr=False, compare=False)
 
     def fit(self, x: Any, y: np.ndarray, weight: np.ndarray, context: FitContext) -> Self:
         """Fit the estimator."""
         self._mean = np.asarray(self._features(x).mean(axis=0, dtype=np.float64)).ravel()
         return super().fit(x, y, weight, context)
+
+    def _saw(self, rows: Any, count: int) -> None:
+        """Keep the mean up."""
+        mean = np.asarray(rows.mean(axis=0, dtype=np.float64)).ravel()
+        self._seen += count
+        before = self._mean if len(self._mean) else np.zeros(len(mean))
+        self._mean = before + (mean - before) * count / self._seen
 
     def margins(self, x: np.ndarray) -> Margins:
         """SHAP values of rows, features taken as independent."""
@@ -249,7 +294,7 @@ class LinearSVM(_Linear):
 
 
 @dataclass(kw_only=True)
-class SGD(_Linear):
+class SGD(_Linear, _Online):
     """Linear model by stochastic gradient descent."""
 
     alpha: float = 0.0001
@@ -268,7 +313,7 @@ class SGD(_Linear):
 
 
 @dataclass(kw_only=True)
-class AveragedPerceptron(_Linear):
+class AveragedPerceptron(_Linear, _Online):
     """Averaged perceptron (Freund & Schapire 1999, Machine Learning 37)."""
 
     eta0: float = 1.0
@@ -305,7 +350,7 @@ class LassoLars(_Linear):
 
 
 @dataclass(kw_only=True)
-class OnlineGradientDescent(_Linear):
+class OnlineGradientDescent(_Linear, _Online):
     """Linear model by plain gradient steps on squared errors, averaged."""
 
     alpha: float = 0.0001
@@ -396,11 +441,12 @@ def _votes(graph: Graph, pairs: str, classes: int) -> str:
 
 
 @dataclass(kw_only=True)
-class BernoulliNaiveBayes(Scikit):
+class BernoulliNaiveBayes(_Online):
     """Naive Bayes on which features are there."""
 
     alpha: float = 1.0
 
+    one_pass: ClassVar[bool] = True
     classifier: ClassVar[str] = "sklearn.naive_bayes:BernoulliNB"
 
     def _onnx(self, graph: Graph, x: str) -> str:
@@ -412,11 +458,12 @@ class BernoulliNaiveBayes(Scikit):
 
 
 @dataclass(kw_only=True)
-class MultinomialNaiveBayes(Scikit):
+class MultinomialNaiveBayes(_Online):
     """Naive Bayes on how much of each feature there is."""
 
     alpha: float = 1.0
 
+    one_pass: ClassVar[bool] = True
     positive: ClassVar[bool] = True
     classifier: ClassVar[str] = "sklearn.naive_bayes:MultinomialNB"
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from automl.errors import ConfigError, DataError
+from automl.memory import free_mb
 from forecasting import Forecaster
 from forecasting.config import FeatureSettings, SearchSettings, Settings
 from forecasting.features.plan import FeaturePlan
@@ -12,7 +13,6 @@ from forecasting.features.settings import PlanSettings
 from forecasting.fitting import plan_task, settings_from_json, settings_to_json
 from forecasting.horizon import auto_horizon
 from forecasting.learners.base import LEARNERS, FitContext
-from automl.memory import free_mb
 from forecasting.memory import matrix_mb
 from forecasting.panel import Panel
 from forecasting.portfolio import choose
