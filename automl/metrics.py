@@ -285,6 +285,18 @@ def balanced_accuracy(y: np.ndarray, prob: np.ndarray, weight: np.ndarray | None
     )
 
 
+def weighted_accuracy(y: np.ndarray, prob: np.ndarray, weight: np.ndarray | None = None) -> float:
+    """Accuracy with each row weighted by the size of its class, so that large classes count more.
+
+    Examples
+    --------
+    >>> weighted_accuracy(np.array([0, 0, 0, 1]), np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]))
+    0.9
+    """
+    size = np.bincount(y, weights=weight, minlength=prob.shape[1])[y]
+    return float(np.average(prob.argmax(axis=1) == y, weights=size if weight is None else size * weight))
+
+
 def norm_macro_recall(y: np.ndarray, prob: np.ndarray, weight: np.ndarray | None = None) -> float:
     """(macro recall - R) / (1 - R) with R = 1 / classes, what guessing reaches."""
     guess = 1 / max(2, prob.shape[1])
@@ -361,6 +373,7 @@ CLASSIFICATION = Metrics(
     (
         Metric("accuracy", "max", accuracy, accuracy.__doc__ or ""),
         Metric("balanced_accuracy", "max", balanced_accuracy, balanced_accuracy.__doc__ or ""),
+        Metric("weighted_accuracy", "max", weighted_accuracy, weighted_accuracy.__doc__ or ""),
         Metric("norm_macro_recall", "max", norm_macro_recall, norm_macro_recall.__doc__ or ""),
         Metric("log_loss", "min", log_loss, log_loss.__doc__ or ""),
         Metric("matthews_correlation", "max", _scikit("matthews_corrcoef", None), "-1..1"),
