@@ -11,6 +11,7 @@ _NAMES = {
     "AutoRegressor": "tabular.estimators",
     "DataSettings": "tabular.config",
     "FeatureSettings": "tabular.config",
+    "OnnxModel": "tabular.onnx.export",
     "SearchSettings": "tabular.config",
     "Settings": "tabular.config",
 }

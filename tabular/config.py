@@ -23,7 +23,9 @@ TRANSFORMERS = (
     "ClusterDistance",
     "DateTime",
     "TfIdf",
+    "CountVectorizer",
     "TextTargetEncoder",
+    "NaiveBayes",
     "WordEmbedding",
     "LabelEncoder",
 )

@@ -150,6 +150,7 @@ def _listed(shape: Shape, search: SearchSettings, features: FeatureSettings) -> 
     linear = "SGD" if shape.streams else "LogisticRegression" if shape.n_classes else "ElasticNet"
     words = [
         of("MultinomialNaiveBayes", {"alpha": 0.1, "text": "sparse"}, search_it=True),
+        of("MultinomialNaiveBayes", {"alpha": 0.3, "text": "counts"}),
         of("LogisticRegression", {"C": 10.0, "text": "sparse"}, search_it=True),
         of("LinearSVM", {"C": 0.5, "text": "sparse"}, search_it=True),
         of("FastLinear", {"alpha": 1.0, "text": "sparse"}, search_it=True),

@@ -79,7 +79,7 @@ def space_of(
     if numbers and learner not in {"MultinomialNaiveBayes", "BernoulliNaiveBayes"}:
         out["clusters"] = Choice((False, True))
     if text:
-        out["text"] = Choice(("both", "sparse", "target"))
+        out["text"] = Choice(("both", "sparse", "target", "counts") if dense else ("both", "sparse", "target", "bayes"))
     return out
 
 

@@ -34,8 +34,10 @@ TRANSFORMERS = Registry(
         "codes": "tabular.featurize.categories:Codes",
         "means": "tabular.featurize.categories:TargetMeans",
         "tfidf": "tabular.featurize.texts:TfIdf",
+        "counts": "tabular.featurize.texts:Counts",
         "textparts": "tabular.featurize.texts:TextParts",
         "texttarget": "tabular.featurize.texts:TextTarget",
+        "bayes": "tabular.featurize.texts:NaiveBayes",
         "embeddings": "tabular.featurize.embeddings:Embeddings",
     },
 )
@@ -54,6 +56,7 @@ _MOST_MEANS = 300
 """Columns of means of the target, one a class and encoded column, of which there are not more."""
 
 _LARGEST = 1e18
+_FEW_TERMS = 5_000
 _MOST_CLASSES = 20
 """Classes up to which text is encoded by the target."""
 
@@ -67,7 +70,8 @@ class Featurizer:
     flavour : "dense" (imputed, scaled, one column a category; for linear models, neighbours and machines) or "codes"
         (gaps stay, categories are numbers; for trees).
     options : what is searched: scaler (one of automl.preprocess.SCALERS), means ("mean", "odds" or "" = none),
-        clusters (whether to add distances), text ("both", "sparse", "target" or "none"), ngrams (forms of n-grams with
+        clusters (whether to add distances), text ("both", "sparse", "target", "counts" (of terms, not weighed), "bayes"
+        (in place of the linear model) or "none"), ngrams (forms of n-grams with
         commas between, such as "word_1_2,char_2_4"), levels (whether numbers of few values are categories too),
         embeddings (whether texts get sentence vectors, where the settings name a transformer).
 
@@ -160,16 +164,17 @@ class Featurizer:
             out.append(("embeddings", {"columns": columns, "path": path}))
         if way == "none":
             return out
-        if way != "target" and "TfIdf" not in blocked:
-            most = self.settings.text_features
+        most, few = self.settings.text_features, min(self.settings.text_features, _FEW_TERMS)
+        counted = "counts" if way == "counts" else "tfidf"
+        if way not in {"target", "bayes"} and TRANSFORMERS.load(counted).kind not in blocked:
             if self.flavour == "dense":
-                out.append(("tfidf", {"columns": columns, "most": most, "forms": forms}))
+                out.append((counted, {"columns": columns, "most": most, "forms": forms}))
             else:
-                out.append(("textparts", {"columns": columns, "most": min(most, 5_000), "forms": forms}))
-        helps = self.flavour == "codes" or way == "target"
-        if helps and way != "sparse" and "TextTargetEncoder" not in blocked and n_classes <= _MOST_CLASSES:
-            most = min(self.settings.text_features, 5_000)
-            out.append(("texttarget", {"columns": columns, "most": most, "forms": forms}))
+                out.append(("textparts", {"columns": columns, "most": few, "forms": forms}))
+        helps = (self.flavour == "codes" or way in {"target", "bayes"}) and way not in {"sparse", "counts"}
+        told = "bayes" if way == "bayes" and n_classes else "texttarget"
+        if helps and TRANSFORMERS.load(told).kind not in blocked and n_classes <= _MOST_CLASSES:
+            out.append((told, {"columns": columns, "most": few, "forms": forms}))
         return out
 
     # -- fitting ------------------------------------------------------------------------------------------------------
@@ -353,7 +358,7 @@ class Featurizer:
 
 
 _KINDS = ("numeric", "categorical", "categorical_hash", "datetime", "text")
-WIDE = {"onehot", "levels", "hashed", "tfidf"}
+WIDE = {"onehot", "levels", "hashed", "tfidf", "counts"}
 
 
 def _scaled(graph: Graph, scaler: Scaler, x: str) -> str:

@@ -95,11 +95,15 @@ class Terms:
         out.data = (1 + np.log(out.data)) * self.idf[out.indices]
         return normalize(out, copy=False).astype(np.float32)
 
-    def onnx(self, graph: Graph, texts: str) -> str:
-        """TF-IDF of texts [rows] in an ONNX graph, float32 [rows, terms]."""
+    def onnx_counts(self, graph: Graph, texts: str) -> str:
+        """Counts in texts [rows] in an ONNX graph, float32 [rows, terms]."""
         from tabular.onnx.strings import counts
 
-        often = graph.cast(counts(graph, texts, kind_of(self.form), [str(t) for t in self.terms]), "float64")
+        return counts(graph, texts, kind_of(self.form), [str(t) for t in self.terms])
+
+    def onnx(self, graph: Graph, texts: str) -> str:
+        """TF-IDF of texts [rows] in an ONNX graph, float32 [rows, terms]."""
+        often = graph.cast(self.onnx_counts(graph, texts), "float64")
         one = graph.constant(1.0)
         logs = graph.op("Add", graph.op("Log", graph.op("Max", often, one)), one)
         there = graph.op("Min", often, one)
@@ -115,12 +119,13 @@ class Bag:
     Parameters
     ----------
     forms : such as word_1_2 and char_3_3. most : terms of each, the most frequent ones that stand in at least two
-        texts.
+        texts. weighed : by TF-IDF, else plain counts.
     """
 
-    def __init__(self, forms: tuple[str, ...], most: int) -> None:
+    def __init__(self, forms: tuple[str, ...], most: int, *, weighed: bool = True) -> None:
         self.forms = forms
         self.most = most
+        self.weighed = weighed
         self.parts: list[Terms] = []
 
     def fit(self, texts: Texts) -> Any:
@@ -141,7 +146,7 @@ class Bag:
             if len(kept):
                 part = Terms(form, terms[kept], np.log((1 + n) / (1 + rows[kept])) + 1)
                 self.parts.append(part)
-                made.append(part.weigh(counts[:, kept]))
+                made.append(part.weigh(counts[:, kept]) if self.weighed else counts[:, kept])
         return side_by_side(made, len(texts.used))
 
     def transform(self, texts: Texts) -> Any:
@@ -151,7 +156,7 @@ class Bag:
             counts = self._known_counts(texts, part)
             if counts is None:
                 counts = vectorizer_of(part.form, vocabulary=list(part.terms)).transform(texts.texts())
-            made.append(part.weigh(counts))
+            made.append(part.weigh(counts) if self.weighed else counts.astype(np.float32))
         return side_by_side(made, len(texts.used))
 
     @staticmethod
@@ -167,7 +172,7 @@ class Bag:
 
     def onnx(self, graph: Graph, texts: str) -> list[str]:
         """TF-IDF of texts [rows] in an ONNX graph, a part a form."""
-        return [part.onnx(graph, texts) for part in self.parts]
+        return [part.onnx(graph, texts) if self.weighed else part.onnx_counts(graph, texts) for part in self.parts]
 
     @property
     def names(self) -> list[str]:
@@ -183,9 +188,11 @@ class Bag:
         return out
 
     @classmethod
-    def from_blobs(cls, forms: tuple[str, ...], most: int, blobs: dict[str, Any], name: str) -> Bag:
+    def from_blobs(
+        cls, forms: tuple[str, ...], most: int, blobs: dict[str, Any], name: str, *, weighed: bool = True
+    ) -> Bag:
         """Read what `blobs` gave."""
-        self = cls(forms, most)
+        self = cls(forms, most, weighed=weighed)
         self.parts = [
             Terms(form, words_from_blobs(blobs, f"{name}-{form}"), np.asarray(blobs[f"idf-{name}-{form}"]))
             for form in forms

@@ -31,12 +31,13 @@ class TfIdf(Transformer):
     _raw: tuple[str, ...] = field(default=(), init=False, repr=False)
 
     kind: ClassVar[str] = "TfIdf"
+    weighed: ClassVar[bool] = True
 
     def fit(self, table: Table, goal: Goal) -> Self:  # noqa: ARG002 - the protocol's form
         """Learn terms."""
         bags = []
         for i in self.columns:
-            bag = Bag(tuple(self.forms.split(",")), self.most)
+            bag = Bag(tuple(self.forms.split(",")), self.most, weighed=self.weighed)
             bag.fit(Texts.of(table, i))
             bags.append(bag)
         self._bags, self._raw = tuple(bags), tuple(table.columns[i].name for i in self.columns)
@@ -45,7 +46,7 @@ class TfIdf(Transformer):
 
     def _name(self) -> None:
         pairs = list(zip(self.columns, self._raw, self._bags, strict=True))
-        self.names = tuple(f"{raw}_TfIdf_{t}" for _, raw, bag in pairs for t in bag.names)
+        self.names = tuple(f"{raw}_{self.kind}_{t}" for _, raw, bag in pairs for t in bag.names)
         self.sources = tuple((i,) for i, _, bag in pairs for _ in bag.names)
 
     def transform(self, table: Table) -> Any:
@@ -74,10 +75,20 @@ class TfIdf(Transformer):
         """Read what `state` gave."""
         self = cls(columns=tuple(settings["columns"]), most=settings["most"], forms=settings["forms"])
         forms = tuple(self.forms.split(","))
-        self._bags = tuple(Bag.from_blobs(forms, self.most, blobs, str(k)) for k in range(len(self.columns)))
+        self._bags = tuple(
+            Bag.from_blobs(forms, self.most, blobs, str(k), weighed=cls.weighed) for k in range(len(self.columns))
+        )
         self._raw = tuple(settings["raw"])
         self._name()
         return self
+
+
+@dataclass(kw_only=True)
+class Counts(TfIdf):
+    """How often words and trigrams stand in a text, sparse; what naive Bayes was made for."""
+
+    kind: ClassVar[str] = "CountVectorizer"
+    weighed: ClassVar[bool] = False
 
 
 @dataclass(kw_only=True)
@@ -195,6 +206,7 @@ class TextTarget(Transformer):
     _classes: int = field(default=0, init=False, repr=False)
 
     kind: ClassVar[str] = "TextTargetEncoder"
+    label: ClassVar[str] = "TextTarget"
     supervised: ClassVar[bool] = True
 
     def fit(self, table: Table, goal: Goal) -> Self:
@@ -206,17 +218,21 @@ class TextTarget(Transformer):
             bag = Bag(tuple(self.forms.split(",")), self.most)
             x = bag.fit(texts)[texts.of_row]
             bags.append(bag)
-            models.append(_class_model(x, goal) if goal.n_classes else _number_model(x, goal))
+            models.append(self._model(x, goal))
         self._bags, self._models = tuple(bags), tuple(models)
         self._name([table.columns[i].name for i in self.columns])
         return self
+
+    def _model(self, x: Any, goal: Goal) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients [outputs, terms] and intercepts."""
+        return _class_model(x, goal) if goal.n_classes else _number_model(x, goal)
 
     @property
     def _width(self) -> int:
         return 1 if self._classes in {0, 2} else self._classes
 
     def _name(self, raw: list[str]) -> None:
-        self.names = tuple(f"{name}_TextTarget_{k}" for name in raw for k in range(self._width))
+        self.names = tuple(f"{name}_{self.label}_{k}" for name in raw for k in range(self._width))
         self.sources = tuple((i,) for i in self.columns for _ in range(self._width))
 
     def transform(self, table: Table) -> np.ndarray:
@@ -268,6 +284,22 @@ class TextTarget(Transformer):
         self.names = tuple(settings["names"])
         self.sources = tuple((i,) for i in self.columns for _ in range(self._width))
         return self
+
+
+@dataclass(kw_only=True)
+class NaiveBayes(TextTarget):
+    """What multinomial naive Bayes on the bag of words says of the classes (McCallum & Nigam 1998)."""
+
+    kind: ClassVar[str] = "NaiveBayes"
+    label: ClassVar[str] = "NaiveBayes"
+    _SMOOTH: ClassVar[float] = 0.1
+
+    def _model(self, x: Any, goal: Goal) -> tuple[np.ndarray, np.ndarray]:
+        hot = goal.weight * (goal.y == np.arange(goal.n_classes)[:, None])
+        size, often = hot.sum(axis=1), np.asarray(hot @ x) + self._SMOOTH
+        coef = np.log(often / np.maximum(often.sum(axis=1, keepdims=True), np.finfo(float).tiny))
+        start = np.where(size > 0, np.log(np.maximum(size, np.finfo(float).tiny) / size.sum()), _NEVER)
+        return coef.astype(np.float32), start
 
 
 _NEVER = -30.0

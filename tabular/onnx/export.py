@@ -242,8 +242,9 @@ def write_onnx(model: TabularModel, path: Path, table: Table, name: str | None =
     ------
     LearnerError : it does not. ConfigError : a part has no ONNX form, or the model is larger than ONNX allows (2 GB).
     """
+    made = to_model(model, name)
     try:
-        content = to_model(model, name).SerializeToString()
+        content = made.SerializeToString()
     except ValueError as error:
         raise ConfigError(
             f"{name or model.best} is too large for one ONNX file: {error}. Fix: a smaller model."

@@ -44,11 +44,36 @@ def test_a_test_run_scores_where_it_can(place, capsys):
     scores = json.loads((out / "metrics.json").read_text())
     answer = pd.read_csv(out / "predictions.csv")
     assert scores["accuracy"] == pytest.approx((answer["prediction"] == answer["label"]).mean())
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "log_loss" in page
+    assert "plotly" in page
     pd.read_csv(place / "test.csv").drop(columns="label").to_csv(place / "unknown.csv", index=False)
     other = place / "other"
     assert main(["tabular", "test", str(place / "run"), str(place / "unknown.csv"), "--out", str(other)]) == 0
     assert "there are no metrics" in capsys.readouterr().err
     assert not (other / "metrics.json").exists()
+
+
+def test_explanations_by_column_feature_and_row(place):
+    run, out = str(place / "run"), place / "why.csv"
+    assert main(["tabular", "explain", run, "--out", str(out)]) == 0
+    assert list(pd.read_csv(out).columns) == ["feature", "importance", "std", "method"]
+    assert main(["tabular", "explain", run, "--engineered", "--out", str(out)]) == 0
+    assert pd.read_csv(out)["feature"].str.contains("_").any()
+    rows = ["--data", str(place / "test.csv"), "--local", "--model", "VotingEnsemble"]
+    assert main(["tabular", "explain", run, *rows, "--out", str(out)]) == 0
+    assert pd.read_csv(out)["row"].nunique() == 60
+
+
+def test_a_model_as_onnx(place, capsys):
+    pytest.importorskip("onnxruntime")
+    path = place / "model.onnx"
+    assert main(["tabular", "onnx", str(place / "run"), "--out", str(path)]) == 0
+    assert "180 rows compared: labels 100.00%" in capsys.readouterr().err
+    assert path.is_file()
+    wrong = ["tabular", "onnx", str(place / "run"), "--out", str(path), "--model", "VotingEnsembel"]
+    assert main(wrong) == 2
+    assert "did you mean 'VotingEnsemble'" in capsys.readouterr().err
 
 
 def test_a_run_goes_on(place, capsys):

@@ -258,6 +258,41 @@ def test_a_run_pauses_goes_on_and_is_cancelled_from_outside(tmp_path):
             os.killpg(process.pid, signal.SIGKILL)
 
 
+SLOW = """
+    import sys
+    sys.path.insert(0, {root!r})
+    from tabular import AutoClassifier
+    from tests.tabular.tables import mixed
+
+    frame, _, label = mixed(rows=30_000)
+    model = AutoClassifier(max_trials=3, workers=1, allowed=["GradientBoosting"], path={path!r})
+    if __name__ == "__main__":
+        model.fit(frame.drop(columns=["note", "street"]), label)
+"""
+
+
+def test_one_trial_is_cancelled_and_the_search_goes_on(tmp_path):
+    path = tmp_path / "run"
+    script = tmp_path / "fit.py"
+    script.write_text(textwrap.dedent(SLOW.format(root=str(ROOT), path=str(path))))
+    process = subprocess.Popen([sys.executable, script], env=ENVIRONMENT | os.environ, start_new_session=True)
+    try:
+        wait_for(lambda: (path / "trials").is_dir() and any((path / "trials").iterdir()), 90, "a trial")
+        Run.open(path).send("cancel-trial", 0)
+        assert process.wait(120) == 0
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    records = {r.number: r for r in Run.open(path).trials()}
+    assert records[0].status == "cancelled"
+    assert any(r.usable for r in records.values())
+    model = AutoClassifier.load(path)
+    more = AutoClassifier.resume(path, more_trials=1)
+    assert len(Run.open(path).trials()) > len(records)
+    assert more.models()
+    assert model.models()
+
+
 def test_time_is_kept():
     frame, number, _ = mixed(rows=600)
     begun = time.monotonic()

@@ -23,6 +23,8 @@ OPTIONS = [
     {},
     {"scaler": "StandardScaleWrapper", "means": "mean", "clusters": True},
     {"scaler": "PCA", "means": "odds", "text": "target"},
+    {"text": "counts"},
+    {"text": "bayes"},
     {"scaler": "SparseNormalizer", "text": "none"},
 ]
 
@@ -202,3 +204,27 @@ def test_many_categories_take_little_room():
         x = Featurizer(profiles, FeatureSettings(), flavour, {}).fit_transform(table, goal)
         assert x.shape[1] < 300
         assert (x.data.nbytes if hasattr(x, "tocsr") else x.nbytes) < 50e6
+
+
+def test_texts_as_counts_and_as_naive_bayes_says():
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.naive_bayes import MultinomialNB
+
+    from tabular.featurize.texts import Counts, NaiveBayes
+
+    rng = np.random.default_rng(0)
+    words = np.array(["sun", "rain", "wind", "snow", "fog"])
+    notes = [" ".join(rng.choice(words, 6, p=np.roll([0.5, 0.2, 0.1, 0.1, 0.1], k % 3))) for k in range(90)]
+    table = Table.of([texts("note", notes)])
+    goal = Goal(np.arange(90) % 3, np.ones(90), 3)
+    made = Counts(columns=(0,), forms="word_1_1").fit(table, goal)
+    oracle = CountVectorizer().fit(notes)
+    order = [made.names.index(f"note_CountVectorizer_word_{t}") for t in oracle.get_feature_names_out()]
+    np.testing.assert_array_equal(made.transform(table)[:, order].toarray(), oracle.transform(notes).toarray())
+    bayes = NaiveBayes(columns=(0,), forms="word_1_1").fit(table, goal)
+    weighed = TfIdf(columns=(0,), forms="word_1_1").fit(table, goal).transform(table)
+    expected = MultinomialNB(alpha=0.1).fit(weighed, goal.y).predict_proba(weighed)
+    np.testing.assert_allclose(bayes.transform(table), expected, rtol=1e-4, atol=1e-6)
+    again = NaiveBayes.from_state(*bayes.state())
+    np.testing.assert_array_equal(again.transform(table), bayes.transform(table))
+    assert bayes.names == ("note_NaiveBayes_0", "note_NaiveBayes_1", "note_NaiveBayes_2")

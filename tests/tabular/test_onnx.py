@@ -80,7 +80,16 @@ def test_every_scaler(scaler):
 
 
 @pytest.mark.parametrize(
-    "options", [{"text": "target"}, {"text": "both"}, {"text": "sparse"}, {"means": "odds"}], ids=str
+    "options",
+    [
+        {"text": "target"},
+        {"text": "both"},
+        {"text": "counts"},
+        {"text": "bayes"},
+        {"text": "sparse"},
+        {"means": "odds"},
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize(("name", "n_classes"), [("LightGBM", 3), ("LogisticRegression", 3), ("DecisionTree", 0)])
 def test_features_that_look_at_the_target_and_text(name, n_classes, options):
