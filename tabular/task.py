@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from automl.budget import Deadline
 from automl.bundle import read_state, write_state
 from automl.errors import LearnerError
 from automl.metrics import CLASSIFICATION, REGRESSION
@@ -30,7 +32,6 @@ from tabular.table import table_from_state, table_state
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from automl.budget import Deadline
     from automl.candidates import Candidate, JsonScalar
     from automl.metrics import Metric
     from automl.trial import State, Trial
@@ -43,6 +44,9 @@ OPEN = "tabular.task:open_task"
 PRELOAD = ("numpy", "pandas", "scipy.sparse", "sklearn.linear_model", "sklearn.ensemble", "lightgbm", "tabular.task")
 FOLDS = "folds"
 """Folder of a trial that holds the pipelines fitted on its folds."""
+
+_GROWING = 0.8
+"""Share of a fit's time after which boosted trees stop growing; folds share a trial's time evenly."""
 
 _CACHE_BYTES = 400_000_000
 """Features that a worker keeps for the next trial."""
@@ -117,7 +121,8 @@ class TabularTask:
         for k, part in enumerate(self.parts):
             start = perf_counter()
             made = self._features(trial.candidate.learner, trial.params, k)
-            learner = self._fit(trial.candidate.learner, trial.params, made, part, trial.deadline)
+            share = (len(self.parts) - k) / _GROWING
+            learner = self._fit(trial.candidate.learner, trial.params, made, part, trial.deadline, share)
             middle = perf_counter()
             predicted = learner.predict(made.held)
             predict_s += perf_counter() - middle
@@ -216,27 +221,41 @@ class TabularTask:
         return made
 
     def _fit(
-        self, name: str, params: Mapping[str, JsonScalar], made: _Made, part: Split, deadline: Deadline
+        self,
+        name: str,
+        params: Mapping[str, JsonScalar],
+        made: _Made,
+        part: Split,
+        deadline: Deadline,
+        share: float,
     ) -> Learner:
         own, options = split_params(params)
         cls = LEARNERS.load(name)
         held = (_fitting(made.held, cls), self.y[part.held], self.weight[part.held])
         balanced = bool(options.get("balanced"))
-        context = self._context(deadline, made.featurizer, len(part.train), balanced=balanced, held=held)
+        context = self._context(deadline, made.featurizer, len(part.train), balanced=balanced, held=held, share=share)
         train = _fitting(made.train, cls)
         learner: Learner = cls(**own).fit(train, self.y[part.train], self.weight[part.train], context)
         return learner
 
     def _context(
-        self, deadline: Deadline, featurizer: Featurizer, rows: int, *, balanced: bool, held: Any = None
+        self,
+        deadline: Deadline,
+        featurizer: Featurizer,
+        rows: int,
+        *,
+        balanced: bool,
+        held: Any = None,
+        share: float = 1 / _GROWING,
     ) -> FitContext:
-        s = self.settings
+        s, left = self.settings, deadline.left()
         return FitContext(
             n_classes=s.n_classes,
             rows=rows,
             seed=s.seed,
             threads=s.threads,
             deadline=deadline,
+            enough=Deadline.after(left / share if math.isfinite(left) else None),
             categorical=featurizer.categorical,
             held=held,
             balanced=balanced,

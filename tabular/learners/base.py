@@ -25,6 +25,7 @@ class FitContext:
     ----------
     n_classes : 0 = numbers. rows : that are learned from. seed, threads : random seed; threads the fit may use.
     deadline : the fit raises DeadlineExceededError instead of going on past it, where it can look at the clock.
+    enough : when boosted trees stop growing and keep what they have.
     categorical : positions of features that are numbers of categories.
     held : (features, target, weight) of rows held out, by which a learner may stop early; None = there are none.
     balanced : whether classes count alike however many rows they have.
@@ -35,6 +36,7 @@ class FitContext:
     seed: int = 0
     threads: int = 1
     deadline: Deadline = field(default_factory=Deadline)
+    enough: Deadline = field(default_factory=Deadline)
     categorical: tuple[int, ...] = ()
     held: tuple[Any, np.ndarray, np.ndarray] | None = None
     balanced: bool = False

@@ -38,16 +38,26 @@ def balanced(y: np.ndarray, weight: np.ndarray, n_classes: int) -> np.ndarray:
 
 
 class _Clock:
-    """LightGBM callback that looks at the clock."""
+    """LightGBM callback that looks at the clock: gives up at the deadline, keeps the best trees when it is enough."""
 
-    before_iteration = True
-    order = 0
+    before_iteration = False
+    order = 5
 
     def __init__(self, context: FitContext) -> None:
-        self._deadline = context.deadline
+        self._context = context
+        self._best = math.inf
+        self._at: tuple[int, list[Any]] = (0, [])
 
     def __call__(self, env: Any) -> None:
-        self._deadline.check(f"growing tree {env.iteration + 1} of LightGBM")
+        self._context.deadline.check(f"growing tree {env.iteration + 1} of LightGBM")
+        found = env.evaluation_result_list
+        loss = found[0][2] if found else -env.iteration
+        if loss < self._best:
+            self._best, self._at = loss, (env.iteration, found)
+        if self._context.enough.passed:
+            from lightgbm.callback import EarlyStopException
+
+            raise EarlyStopException(*self._at)
 
 
 @dataclass(kw_only=True)
@@ -273,6 +283,8 @@ class XGBoost:
         best, patience = np.inf, max(_PATIENCE_FEWEST, int(_PATIENCE_SHARE * self.n_estimators))
         for tree in range(self.n_estimators):
             context.deadline.check(f"growing tree {tree + 1} of XGBoost")
+            if tree and context.enough.passed:
+                break
             booster.update(data, tree)
             self._best = tree + 1 if held is None else self._best
             if held is not None and (tree % _CHECK_EVERY == 0 or tree + 1 == self.n_estimators):

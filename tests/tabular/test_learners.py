@@ -137,3 +137,20 @@ def test_spaces_name_what_learners_take(name):
     own = {k for k in space if k not in OPTIONS}
     assert own <= set(LEARNERS.load(name).__dataclass_fields__)
     assert (name in DENSE) == (LEARNERS.load(name).flavour == "dense")
+
+
+@pytest.mark.parametrize("name", ["LightGBM", "XGBoost"])
+@pytest.mark.parametrize("n_classes", [0, 2])
+def test_trees_that_have_grown_long_enough_are_kept(name, n_classes):
+    pytest.importorskip("xgboost" if name == "XGBoost" else "sklearn")
+    x, y = rows(n_classes)
+    held = (x[:40], y[:40], np.ones(40))
+    enough = Deadline.after(0.05)
+    context = FitContext(n_classes=n_classes, rows=N, enough=enough, deadline=Deadline.after(60), held=held)
+    fitted = LEARNERS.load(name)(n_estimators=200_000, learning_rate=0.0001).fit(x, y, np.ones(N), context)
+    assert 0 < fitted.trees < 100_000
+    assert np.isfinite(fitted.predict(x)).all()
+    bare = FitContext(n_classes=n_classes, rows=N, enough=Deadline.after(0.05))
+    assert (
+        0 < LEARNERS.load(name)(n_estimators=200_000, learning_rate=0.0001).fit(x, y, np.ones(N), bare).trees < 100_000
+    )
