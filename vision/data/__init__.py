@@ -1,0 +1,1 @@
+"""Images and what is known of them: one form inside, many formats outside."""

@@ -1,0 +1,108 @@
+"""Pixels: any image file as upright RGB; files that cannot be read are found before training and named together."""
+
+from __future__ import annotations
+
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from automl.errors import DataError
+from automl.guardrails import Guardrail
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vision.data.records import Image, ImageSet
+
+_MOST_PIXELS = 300_000_000
+"""Images with more are not read: a decoder would take gigabytes."""
+
+_MOST_NAMED = 10
+
+
+def load_picture(path: str | Path, most: int | None = None) -> Any:
+    """Open an image file as upright RGB (PIL.Image).
+
+    Grey and 16-bit images become RGB, transparent ones lie on white, the turn that a camera noted is made.
+
+    Parameters
+    ----------
+    most : longest side wanted; JPEG files are then decoded smaller where they can be. None = as it is.
+
+    Raises
+    ------
+    DataError : the file is missing, damaged or larger than 300 million pixels.
+    """
+    from PIL import Image as Pillow
+    from PIL import ImageOps, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
+            with Pillow.open(path) as file:
+                if file.width * file.height > _MOST_PIXELS:
+                    raise DataError(f"{path} has {file.width} x {file.height} pixels, at most 300 million are read.")
+                if most is not None:
+                    file.draft("RGB", (most, most))
+                file.load()
+                picture = ImageOps.exif_transpose(file)
+                return _rgb(picture if picture is not None else file)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing.") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path} is no image.") from error
+    except (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError) as error:
+        raise DataError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+
+
+def _rgb(picture: Any) -> Any:
+    from PIL import Image as Pillow
+
+    if picture.mode.startswith("I") or picture.mode == "F":
+        values = np.asarray(picture, dtype=float)
+        low, high = float(values.min()), float(values.max())
+        deep = 65_535.0 if high > 255 else 255.0
+        scaled = values / deep if low >= 0 else (values - low) / max(high - low, 1e-12)
+        picture = Pillow.fromarray((255 * np.clip(scaled, 0, 1)).astype(np.uint8))
+    if picture.mode in {"RGBA", "LA", "PA"} or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Pillow.new("RGBA", picture.size, (255, 255, 255, 255))
+        picture = Pillow.alpha_composite(white, picture)
+    return picture.convert("RGB")
+
+
+def check_images(images: ImageSet, *, skip: bool = False, threads: int = 4) -> tuple[ImageSet, Guardrail]:
+    """Read every file once: the images that can be used, with their sizes, and what is to be said of the others.
+
+    Parameters
+    ----------
+    skip : whether images that cannot be read are left out; else they are an error.
+
+    Raises
+    ------
+    DataError : some images cannot be read and `skip` is not set, or none can; the first ten are named, all are counted.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        found = list(pool.map(_measured, images.images))
+    good = [image for image, problem in found if not problem]
+    bad = [problem for _, problem in found if problem]
+    if not bad:
+        text = f"all {len(good)} images can be read"
+        return replace(images, images=tuple(good)), Guardrail("Unreadable images", "passed", text)
+    more = f" and {len(bad) - _MOST_NAMED} more" if len(bad) > _MOST_NAMED else ""
+    text = f"{len(bad)} of {len(images)} images cannot be read: {'; '.join(bad[:_MOST_NAMED])}{more}"
+    if not skip or not good:
+        raise DataError(f"{text}. Fix: replace them, or set skip_unreadable=True to leave them out.")
+    details = tuple((problem.partition(" ")[0], problem) for problem in bad)
+    return replace(images, images=tuple(good)), Guardrail("Unreadable images", "done", f"{text}; left out", details)
+
+
+def _measured(image: Image) -> tuple[Image, str]:
+    try:
+        picture = load_picture(image.path)
+    except DataError as error:
+        return image, str(error).rstrip(".")
+    return replace(image, width=picture.width, height=picture.height), ""
