@@ -362,7 +362,8 @@ def _ranking(name: str, average: str) -> Callable[..., float]:
         if not there:
             return _NO_SUCH
         scores = [function(hot[:, c], prob[:, c], weight) for c in there]
-        return float(np.average(scores, weights=hot[:, there].sum(axis=0) if average == "weighted" else None))
+        size = hot[:, there].sum(axis=0) if weight is None else weight @ hot[:, there]
+        return float(np.average(scores, weights=size if average == "weighted" else None))
 
     return metric
 

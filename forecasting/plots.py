@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from automl.errors import DataError
+from automl.pages import CHART
 from forecasting.charts.page import ACTUAL, BAND, FORECAST, PICTURES, blank, picture_bytes, plain, write
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def forecast_html(
     from plotly.subplots import make_subplots
 
     rows = len(charts)
-    titles = [html.escape(chart.name) for chart in charts]
+    titles = [html.escape(chart.name, quote=False) for chart in charts]
     figure = make_subplots(rows=rows, cols=1, subplot_titles=titles, vertical_spacing=min(0.3, 0.25 / rows))
     for row, chart in enumerate(charts, start=1):
         traces: list[dict[str, Any]] = []
@@ -80,7 +81,12 @@ def forecast_html(
                 {"y": chart.low, "fill": "tonexty", "fillcolor": BAND, "name": label, "hoverinfo": "skip", **edge},
             ]
         traces += [
-            {"x": chart.stamps, "y": chart.y, "name": html.escape(target), "line": {"color": ACTUAL, "width": 1.2}},
+            {
+                "x": chart.stamps,
+                "y": chart.y,
+                "name": html.escape(target, quote=False),
+                "line": {"color": ACTUAL, "width": 1.2},
+            },
             {"x": chart.ahead, "y": chart.yhat, "name": "forecast", "line": {"color": FORECAST, "width": 2}},
         ]
         for trace in traces:
@@ -88,13 +94,13 @@ def forecast_html(
             trace.setdefault("showlegend", row == 1)
             figure.add_trace(Scatter(mode="lines", **trace), row=row, col=1)
     figure.update_layout(
-        title=html.escape(title),
+        title=html.escape(title, quote=False),
         template="plotly_white",
         height=140 + 260 * rows,
         hovermode="x unified",
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1.0, "xanchor": "right"},
     )
-    return write(path, figure.to_html(include_plotlyjs=True, full_html=True).encode())
+    return write(path, figure.to_html(include_plotlyjs=True, full_html=True, config=CHART).encode())
 
 
 def forecast_image(

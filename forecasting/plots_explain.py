@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from automl.errors import DataError
+from automl.pages import CHART
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -36,11 +37,11 @@ def importance_html(
     count = rows["feature"].nunique()
     if "horizon" in rows:
         cells = _cells(rows)
-        names = [html.escape(str(n)) for n in cells.index]
+        names = [html.escape(str(n), quote=False) for n in cells.index]
         trace: Any = Heatmap(z=cells.to_numpy(), x=list(cells.columns), y=names, colorscale="OrRd", zmin=0)
         across = "steps ahead"
     else:
-        names = [html.escape(str(n)) for n in rows["feature"]]
+        names = [html.escape(str(n), quote=False) for n in rows["feature"]]
         error = {"type": "data", "array": rows["std"], "color": _LINE, "thickness": 1}
         trace = Bar(
             x=rows["importance"], y=names, orientation="h", error_x=error, marker={"color": _BAR},
@@ -49,10 +50,10 @@ def importance_html(
         across = _label(rows)
     figure = Figure([trace])
     figure.update_layout(
-        title=html.escape(title), template="plotly_white", height=140 + 26 * count, margin={"l": 160},
+        title=html.escape(title, quote=False), template="plotly_white", height=140 + 26 * count, margin={"l": 160},
         xaxis={"title": across}, yaxis={"autorange": "reversed", "type": "category"},
     )  # fmt: skip
-    return _written(path, figure.to_html(include_plotlyjs=True, full_html=True).encode())
+    return _written(path, figure.to_html(include_plotlyjs=True, full_html=True, config=CHART).encode())
 
 
 def importance_image(

@@ -120,7 +120,7 @@ class Answers:
     def guardrails(self) -> pd.DataFrame:
         """What was checked, changed, or deserves a look: name, status, message, details."""
         self._fitted()
-        return pd.DataFrame(self._report.rows())
+        return pd.DataFrame(self._report.rows())[["name", "status", "message", "details"]]
 
     def feature_names(self, model: str | None = None) -> list[str]:
         """Engineered features of a member (of an ensemble: of the one that counts most)."""

@@ -43,8 +43,8 @@ def of_table(
     many = [p for p in profiles if p.kind == "categorical_hash"]
     gone = [p for p in profiles if p.kind == "ignore"]
     if many or gone:
-        text = f"{len(many)} columns have more than {features.most_categories} categories and are hashed or encoded by "
-        text += f"the target; {len(gone)} columns are not used"
+        text = f"columns with more than {features.most_categories} categories, hashed or encoded by the target: "
+        text += f"{len(many)}; columns that are not used: {len(gone)}"
         details = tuple((p.name, p.why) for p in (*many, *gone))
         yield Guardrail("High cardinality feature detection", "done", text, details)
     else:

@@ -169,19 +169,23 @@ class _AutoEstimator(Answers, BaseEstimator):  # type: ignore[misc]
 
     def _merged(self) -> Settings:
         """Settings with the arguments given beside them, which win."""
-        settings = self.settings or Settings()
+        given: Any = self.settings or Settings()
+        if not isinstance(given, Settings):
+            told = f"{type(given).__module__}.{type(given).__name__}"
+            raise ConfigError(f"settings must be tabular.Settings, got {told}. Fix: from tabular import Settings.")
+        settings = given
         search, limits = settings.search, settings.search.limits
         if self.time_limit is not None:
             limits = replace(limits, time_limit=float(self.time_limit))
         if self.max_trials is not None:
             limits = replace(limits, max_trials=int(self.max_trials))
-        given: dict[str, Any] = {
+        asked: dict[str, Any] = {
             "metric": self.metric,
             "allowed": None if self.allowed is None else tuple(self.allowed),
             "blocked": tuple(self.blocked) or None,
             "workers": self.workers,
         }
-        search = replace(search, limits=limits, **{k: v for k, v in given.items() if v is not None})
+        search = replace(search, limits=limits, **{k: v for k, v in asked.items() if v is not None})
         find_metric(search.metric or _DEFAULT[self._classifies], int(self._classifies))
         features = settings.features
         if search.onnx:  # what no graph can do is not tried

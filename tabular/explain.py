@@ -135,8 +135,8 @@ def _of_pipeline(pipeline: Pipeline, table: Table, model: TabularModel, *, raw: 
         return None
     x = pipeline.featurizer.transform(table)
     margins: Margins = learner.margins(dense(x))
-    predicted = _outputs(model, learner.predict(x))
-    start = np.broadcast_to(_link(margins.expected[None, :], margins.link), predicted.shape)
+    predicted = _outputs(model, pipeline.of_features(x))
+    start = np.broadcast_to(pipeline.unlogged(_link(margins.expected[None, :], margins.link)), predicted.shape)
     values = margins.values
     if margins.link != "value":  # a probability moves with its own margin against the others'
         middle = (predicted + start) / 2

@@ -36,6 +36,9 @@ _SLOWER = 1.3
 _BAG_FROM = 3
 """Folds from which on a model is the mean of those fitted on them."""
 
+_SKEWED = 0.5
+"""Skewness (third moment) from which on logarithms are tried."""
+
 _STACK_GAIN = 0.002
 """What a stack must gain on a vote, as a share of its loss: it has more to learn from the same rows."""
 
@@ -72,6 +75,21 @@ def imbalanced(y: np.ndarray, n_classes: int) -> bool:
         return False
     size = np.bincount(y, minlength=n_classes)
     return bool(size.min() <= 0.2 * size.max())
+
+
+def skewed(y: np.ndarray, n_classes: int) -> bool:
+    """Whether logarithms of a target of numbers may be learned: all are positive, with a long tail above.
+
+    Examples
+    --------
+    >>> tail = np.exp(np.linspace(-3, 3, 50))
+    >>> skewed(tail, 0), skewed(np.linspace(1, 2, 50), 0), skewed(tail - tail.min(), 0)
+    (True, False, False)
+    """
+    if n_classes or not (y > 0).all():
+        return False
+    raw, logs = (float(np.mean(((v - v.mean()) / (v.std() or 1.0)) ** 3)) for v in (y, np.log(y)))
+    return raw > _SKEWED and abs(logs) < raw
 
 
 class Fitting:
@@ -115,6 +133,7 @@ class Fitting:
             sparse=task.table.matrix is not None,
             imbalanced=imbalanced(task.y, own.n_classes),
             streams=own.stream is not None,
+            skewed=own.stream is None and skewed(task.y, own.n_classes),
         )
         portfolio = choose(shape, s, task.features)
         self._skipped = portfolio.skipped

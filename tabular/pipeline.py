@@ -30,22 +30,33 @@ class Pipeline:
     Parameters
     ----------
     featurizer, learner : both fitted. name : of the learner.
+    logs : None, or the range of logarithms that predictions stay in: then the learner learned logarithms of the target.
     """
 
     name: str
     featurizer: Featurizer
     learner: Learner
+    logs: tuple[float, float] | None = None
 
     def predict(self, table: Table) -> np.ndarray:
         """Numbers [rows] or probabilities [rows, classes]."""
-        return self.learner.predict(self.featurizer.transform(table))
+        return self.of_features(self.featurizer.transform(table))
+
+    def of_features(self, x: Any) -> np.ndarray:
+        """Predict rows of features."""
+        return self.unlogged(self.learner.predict(x))
+
+    def unlogged(self, found: np.ndarray) -> np.ndarray:
+        """What a learner says, on the target's own scale."""
+        return found if self.logs is None else np.exp(np.clip(found, *self.logs))
 
     def state(self) -> State:
         """As (JSON, arrays)."""
         features, feature_blobs = self.featurizer.state()
         own, blobs = self.learner.state()
         both = {f"f-{k}": v for k, v in feature_blobs.items()} | {f"l-{k}": v for k, v in blobs.items()}
-        return {"name": self.name, "featurizer": features, "learner": own}, both
+        logs = None if self.logs is None else list(self.logs)
+        return {"name": self.name, "featurizer": features, "learner": own, "logs": logs}, both
 
     def packed(self) -> bytes:
         """All of it in one piece (numpy's archive): a bag has many pipelines, and a file each is slow to write."""
@@ -82,4 +93,22 @@ class Pipeline:
         features = {k.removeprefix("f-"): v for k, v in blobs.items() if k.startswith("f-")}
         own = {k.removeprefix("l-"): v for k, v in blobs.items() if k.startswith("l-")}
         learner = LEARNERS.load(settings["name"]).from_state(settings["learner"], own)
-        return cls(settings["name"], Featurizer.from_state(settings["featurizer"], features), learner)
+        logs = settings.get("logs")
+        featurizer = Featurizer.from_state(settings["featurizer"], features)
+        return cls(settings["name"], featurizer, learner, None if logs is None else (logs[0], logs[1]))
+
+
+_BEYOND = 0.5
+"""Share of the range of the target's logarithms by which predictions may leave it; beyond, exponentials explode."""
+
+
+def log_range(y: np.ndarray) -> tuple[float, float]:
+    """Range that logarithms of predictions stay in.
+
+    Examples
+    --------
+    >>> [round(v, 3) for v in log_range(np.exp([1.0, 3.0]))]
+    [0.0, 4.0]
+    """
+    low, high = float(np.log(y.min())), float(np.log(y.max()))
+    return low - _BEYOND * (high - low), high + _BEYOND * (high - low)

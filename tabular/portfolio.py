@@ -31,7 +31,8 @@ class Shape:
     ----------
     rows, n_classes : of training; 0 classes = numbers. profiles : of the columns, () for a matrix.
     sparse : whether a matrix is given. imbalanced : the smallest class has at most a fifth of the rows of the largest.
-    streams : whether the rows are a sample of data larger than memory.
+    streams : whether the rows are a sample of data larger than memory. skewed : whether logarithms of the target are
+        less skewed than the target.
     """
 
     rows: int
@@ -40,6 +41,7 @@ class Shape:
     sparse: bool
     imbalanced: bool
     streams: bool = False
+    skewed: bool = False
 
     def has(self, kind: str) -> int:
         """How many columns are of a kind."""
@@ -136,6 +138,7 @@ def _listed(shape: Shape, search: SearchSettings, features: FeatureSettings) -> 
             encodes=many > 0 and features.mode == "auto",
             text=shape.has("text") > 0,
             scalers=list(search.scalers),
+            skewed=shape.skewed,
         )
         return Candidate.of(learner, own, space=space if search_it else None)
 
@@ -160,11 +163,13 @@ def _listed(shape: Shape, search: SearchSettings, features: FeatureSettings) -> 
     encoded = [of("LightGBM", {**usual, "means": "mean"})] if many else []
     if shape.has("text") and not shape.texty:
         quick["text"] = "none"
+    logs = [of(linear, {"target": "log"}), of("LightGBM", {**usual, "target": "log"})] if shape.skewed else []
     return [
         *(words if shape.texty else []),
         of("LightGBM", quick),
         of(linear, search_it=not shape.texty or not shape.n_classes),
         of("LightGBM", usual, search_it=True),
+        *logs,
         of("ExtremeRandomTrees", search_it=True),
         of("XGBoost", search_it=True),
         of("LightGBM", random_),

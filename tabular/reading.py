@@ -45,6 +45,7 @@ class Schema:
     names, stored : of the columns. matrix : columns of a sparse matrix, 0 = there was none.
     named : whether the columns had names of their own; without them only their number counts.
     dayfirst : columns of dates as text in which the day stands before the month.
+    target : column of the labels, where they came as one; new rows may have it too.
     """
 
     names: tuple[str, ...]
@@ -52,18 +53,18 @@ class Schema:
     matrix: int = 0
     named: bool = True
     dayfirst: tuple[str, ...] = ()
+    target: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         own = {"names": list(self.names), "stored": list(self.stored), "matrix": self.matrix, "named": self.named}
-        return {**own, "dayfirst": list(self.dayfirst)}
+        return {**own, "dayfirst": list(self.dayfirst), "target": self.target}
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """Read what `to_json` gave."""
-        return cls(
-            tuple(raw["names"]), tuple(raw["stored"]), raw["matrix"], raw["named"], tuple(raw.get("dayfirst", ()))
-        )
+        own = tuple(raw["names"]), tuple(raw["stored"]), raw["matrix"], raw["named"], tuple(raw.get("dayfirst", ()))
+        return cls(*own, raw.get("target"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,7 @@ def read_training(data: Any, target: Any, settings: DataSettings, *, classes: bo
     else:
         frame, named = to_frame(data)
         table = None
+    name = target if isinstance(target, str) else None
     if isinstance(target, str):
         if frame is None or target not in frame:
             have = "a sparse matrix has none" if frame is None else ", ".join(frame.columns[:20])
@@ -198,6 +200,7 @@ def read_training(data: Any, target: Any, settings: DataSettings, *, classes: bo
         0 if table.matrix is None else table.matrix.shape[1],
         named,
         tuple(dayfirst),
+        name,
     )
     y, names = _classes(labels) if classes else (_numeric(labels), None)
     if not (weights > 0).any():
@@ -547,7 +550,7 @@ def read_new(data: Any, schema: Schema) -> Table:
     gone = [c for c in schema.names if c not in frame]
     if gone:
         raise DataError(f"{len(gone)} columns of training are missing, first {gone[0]!r}.")
-    extra = [str(c) for c in frame if c not in schema.names]
+    extra = [str(c) for c in frame if c not in schema.names and c != schema.target]
     if extra:
         warnings.warn(
             f"{len(extra)} columns that training did not have are not used: {', '.join(extra[:5])}", stacklevel=3

@@ -13,6 +13,7 @@ import pandas as pd
 
 from automl.files import write_atomic
 from automl.guardrails import STATUSES
+from automl.pages import CHART
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +96,7 @@ def _scores(metrics: Mapping[str, float]) -> pd.DataFrame:
 
 
 def _figures(charts: Mapping[str, Figure]) -> Iterator[str]:
-    config = {"displaylogo": False, "responsive": True, "showSendToCloud": False}
+    config = {**CHART, "responsive": True}
     for k, (name, figure) in enumerate(charts.items()):
         drawn = figure.to_html(include_plotlyjs=k == 0, full_html=False, div_id=f"chart-{k}", config=config)
         yield f'<figure data-chart="{html.escape(name)}">{drawn}</figure>'

@@ -9,12 +9,12 @@ from automl.candidates import Choice, Dimension, Float, Int
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-OPTIONS = ("scaler", "means", "clusters", "text", "balanced")
-"""Parameters of a candidate that are about features and classes; all others are the learner's."""
+OPTIONS = ("scaler", "means", "clusters", "text", "balanced", "target")
+"""Parameters of a candidate that are about features, classes and the target; all others are the learner's."""
 
 
 def space_of(
-    learner: str, *, rows: int, numbers: bool, encodes: bool, text: bool, scalers: Sequence[str]
+    learner: str, *, rows: int, numbers: bool, encodes: bool, text: bool, scalers: Sequence[str], skewed: bool = False
 ) -> dict[str, Dimension]:
     """Space of a learner.
 
@@ -22,6 +22,7 @@ def space_of(
     ----------
     rows : of training. numbers : whether there are several columns of numbers. encodes : whether categories can be
         encoded by the target. text : whether there are columns of text. scalers : that may be tried.
+    skewed : whether logarithms of the target may be learned.
     """
     leaf = max(2, min(200, rows // 20))
     leaves = max(8, min(255, rows // 10))
@@ -74,6 +75,8 @@ def space_of(
     out = dict(own[learner])
     if dense and numbers and len(scalers) > 1:
         out["scaler"] = Choice(tuple(scalers))
+    if skewed:
+        out["target"] = Choice(("", "log"))
     if encodes:
         out["means"] = Choice(("", "mean", "odds"))
     if numbers and learner not in {"MultinomialNaiveBayes", "BernoulliNaiveBayes"}:

@@ -23,7 +23,7 @@ from tabular.featurize.base import Goal
 from tabular.featurize.featurizer import Featurizer
 from tabular.folds import Split
 from tabular.learners.base import LEARNERS, FitContext
-from tabular.pipeline import Pipeline
+from tabular.pipeline import Pipeline, log_range
 from tabular.profile import Profile
 from tabular.spaces import OPTIONS
 from tabular.stream import Stream
@@ -122,17 +122,17 @@ class TabularTask:
             start = perf_counter()
             made = self._features(trial.candidate.learner, trial.params, k)
             share = (len(self.parts) - k) / _GROWING
-            learner = self._fit(trial.candidate.learner, trial.params, made, part, trial.deadline, share)
+            pipeline = self._fit(trial.candidate.learner, trial.params, made, part, trial.deadline, share)
             middle = perf_counter()
-            predicted = learner.predict(made.held)
+            predicted = pipeline.of_features(made.held)
             predict_s += perf_counter() - middle
             fit_s += middle - start
             if not np.isfinite(predicted).all():
                 raise LearnerError(f"{trial.candidate.learner} predicts values that are not finite.")
-            trees.append(int(getattr(learner, "trees", 0)))
+            trees.append(int(getattr(pipeline.learner, "trees", 0)))
             held.append(predicted)
             losses.append(metric.loss(self.score(metric, predicted, part.held)))
-            states.append(Pipeline(trial.candidate.learner, made.featurizer, learner).packed())
+            states.append(pipeline.packed())
             if trial.report(k, losses[-1]) and k + 1 < len(self.parts):
                 break
         n = len(held)
@@ -149,17 +149,18 @@ class TabularTask:
         cls = LEARNERS.load(candidate.learner)
         featurizer = Featurizer(self.profiles, self.features, cls.flavour, _options(options))
         x = featurizer.fit_transform(self.table, self._goal(np.arange(self.table.n_rows)))
-        balanced = bool(options.get("balanced"))
+        balanced, logs = bool(options.get("balanced")), None
         if self.settings.stream is None:
             context = self._context(deadline, featurizer, len(self.y), balanced=balanced)
-            learner = cls(**own).fit(_fitting(x, cls), self.y, self.weight, context)
+            y, logs = self._target(options)
+            learner = cls(**own).fit(_fitting(x, cls), y, self.weight, context)
         else:
             stream, width = Stream.from_json(self.settings.stream), x.shape[1]
             del x
             context = self._context(deadline, featurizer, stream.rows, balanced=False)
             pieces = stream.pieces(featurizer, width, Path(tempfile.gettempdir()), balanced=balanced)
             learner = cls(**own).fit_pieces(pieces, context)
-        return Pipeline(candidate.learner, featurizer, learner).state()
+        return Pipeline(candidate.learner, featurizer, learner, logs).state()
 
     # -- scores -------------------------------------------------------------------------------------------------------
 
@@ -228,15 +229,22 @@ class TabularTask:
         part: Split,
         deadline: Deadline,
         share: float,
-    ) -> Learner:
+    ) -> Pipeline:
         own, options = split_params(params)
         cls = LEARNERS.load(name)
-        held = (_fitting(made.held, cls), self.y[part.held], self.weight[part.held])
+        y, logs = self._target(options)
+        held = (_fitting(made.held, cls), y[part.held], self.weight[part.held])
         balanced = bool(options.get("balanced"))
         context = self._context(deadline, made.featurizer, len(part.train), balanced=balanced, held=held, share=share)
         train = _fitting(made.train, cls)
-        learner: Learner = cls(**own).fit(train, self.y[part.train], self.weight[part.train], context)
-        return learner
+        learner: Learner = cls(**own).fit(train, y[part.train], self.weight[part.train], context)
+        return Pipeline(name, made.featurizer, learner, logs)
+
+    def _target(self, options: Mapping[str, JsonScalar]) -> tuple[np.ndarray, tuple[float, float] | None]:
+        """What a learner learns: the target, or its logarithms and the range predictions stay in."""
+        if options.get("target") != "log":
+            return self.y, None
+        return np.log(self.y), log_range(self.y)
 
     def _context(
         self,
@@ -299,7 +307,7 @@ def split_params(params: Mapping[str, JsonScalar]) -> tuple[dict[str, Any], dict
 
 def _options(options: Mapping[str, JsonScalar]) -> dict[str, JsonScalar]:
     """Those of the featurizer."""
-    return {k: v for k, v in options.items() if k != "balanced"}
+    return {k: v for k, v in options.items() if k not in {"balanced", "target"}}
 
 
 def _fitting(x: Any, cls: Any) -> Any:

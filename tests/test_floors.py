@@ -18,7 +18,8 @@ FLOORS = {
 OURS = {"automl", "forecasting", "forecastle", "tabular", "vision"}
 NEVER_IN_ENGINE = {"pandas", "torch", "polars"}
 HEAVY = {
-    "torch", "torchvision", "xgboost", "prophet", "pmdarima", "statsmodels", "lightgbm", "optuna", "sklearn", "numba", "pydantic",
+    "torch", "torchvision", "xgboost", "prophet", "pmdarima", "statsmodels", "lightgbm", "optuna", "sklearn", "numba",
+    "pydantic",
     "matplotlib",
     "plotly",
     "shap",

@@ -54,7 +54,7 @@ def executed(name, folder):
 
 
 def shown_by(done):
-    return [o["data"]["text/plain"] for cell in code_cells(done) for o in cell.outputs if "data" in o]
+    return [o["data"].get("text/plain", "") for cell in code_cells(done) for o in cell.outputs if "data" in o]
 
 
 @pytest.mark.long
@@ -72,3 +72,14 @@ def test_the_weekly_sales_notebook_runs(tmp_path):
     assert any("'wape'" in text for text in shown)
     said = [o["text"] for cell in code_cells(done) for o in cell.outputs if o.get("name") == "stderr"]
     assert not [text for text in said if "ipywidgets" not in text], "nothing but tqdm's wish for a package warns"
+
+
+@pytest.mark.long
+def test_the_tabular_notebook_runs(tmp_path):
+    done = executed("tabular", tmp_path)
+    shown = shown_by(done)
+    assert shown[-1] == "(True, True)"
+    charts = [
+        o for cell in code_cells(done) for o in cell.outputs if "application/vnd.plotly.v1+json" in o.get("data", {})
+    ]
+    assert len(charts) == 2

@@ -108,7 +108,7 @@ class HorizonChart(Chart):
             x = _plotly_time(fold.origin)
             line = {"color": GUIDE, "dash": "dash", "width": 1}
             shapes.append({"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": line, **at})
-            text = html.escape(f"{fold.series}, origin {_day(fold.origin)}")
+            text = html.escape(f"{fold.series}, origin {_day(fold.origin)}", quote=False)
             corner = {"x": 1, "xref": f"x{axis} domain", "y": 1, "yref": f"y{axis} domain"}
             texts.append(
                 {**corner, "text": text, "xanchor": "right", "yanchor": "top", "showarrow": False, "bgcolor": "white"}
@@ -116,7 +116,7 @@ class HorizonChart(Chart):
         return {"shapes": shapes, "annotations": texts}
 
     def _button(self, figure: Any, owner: list[int], number: int) -> dict[str, Any]:
-        label = html.escape(shortened(self.folds.by_series[number][0].series, 40))
+        label = html.escape(shortened(self.folds.by_series[number][0].series, 40), quote=False)
         seen = [who == number for who in owner]
         rescaled = {f"{axis.plotly_name}.autorange": True for axis in figure.select_xaxes()}
         rescaled |= {f"{axis.plotly_name}.autorange": True for axis in figure.select_yaxes()}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from automl.errors import DataError
+from automl.pages import CHART
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +58,7 @@ class Chart(ABC):
 def write_page(charts: Sequence[Chart], path: str | Path) -> Path:
     """Write charts below each other into one HTML file; plotly.js lies inside, once, so no network is needed."""
     parts = [
-        chart.figure().to_html(include_plotlyjs=k == 0, full_html=False, div_id=f"chart-{k}")
+        chart.figure().to_html(include_plotlyjs=k == 0, full_html=False, div_id=f"chart-{k}", config=CHART)
         for k, chart in enumerate(charts)
     ]
     title = html.escape(charts[0].title if len(charts) == 1 else "Charts")
@@ -215,7 +216,7 @@ def legend_below(figure: Any, axis: Any) -> None:
 def laid_out(figure: Any, title: str, height: int) -> Any:
     """Give a plotly figure the look of all of them."""
     figure.update_layout(
-        title=html.escape(title),
+        title=html.escape(title, quote=False),
         template="plotly_white",
         height=height,
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1.0, "xanchor": "right"},

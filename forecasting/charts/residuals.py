@@ -14,6 +14,8 @@ from forecasting.charts.page import ACTUAL, COUNT, FORECAST, Chart, bare, blank,
 _FEWEST, _MOST = 10, 60
 _CENTRAL, _FAR = (1.0, 99.0), 2.0
 """Where errors outside these percentiles would stretch the axis this many times, they are counted, not drawn."""
+_SAME = 1e-9
+"""Errors whose spread is a smaller share of their size are equal but for rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class ResidualChart(Chart):
         near_low, near_high = np.percentile(error, _CENTRAL)
         if near_high > near_low and high - low > _FAR * (near_high - near_low):
             low, high = near_low, near_high
-        if high <= low:
+        if high - low <= _SAME * max(abs(low), abs(high)):
             half = max(1.0, abs(low)) / 2
             low, high = low - half, high + half
         bins = int(np.clip(np.ceil(1.5 * len(error) ** 0.5), _FEWEST, _MOST))
@@ -85,7 +87,7 @@ class ResidualChart(Chart):
         bars = Bar(x=middle, y=self.counts, width=np.diff(self.edges), marker={"color": COUNT}, name="forecasts")
         figure = Figure([bars])
         figure.add_vline(x=0, line={"color": ACTUAL, "dash": "dash"})
-        text = html.escape(self._mean_label)
+        text = html.escape(self._mean_label, quote=False)
         figure.add_vline(x=self.mean, line={"color": FORECAST}, annotation_text=text)
         figure.update_layout(xaxis_title="forecast - actual", yaxis_title="forecasts", bargap=0.02, showlegend=False)
         figure.update_xaxes(exponentformat="B")

@@ -112,7 +112,7 @@ def encoded(words: np.ndarray, path: str) -> np.ndarray:
     if known is not None and known[0]() is words:
         return known[1]
     vectors = load_encoder(path).encode([*words, ""])
-    _encoded[key] = weakref.ref(words, lambda _: _encoded.pop(key, None)), vectors
+    _encoded[key] = weakref.ref(words, lambda _, known=_encoded: known.pop(key, None)), vectors
     return vectors
 
 

@@ -66,7 +66,7 @@ def counted(words: np.ndarray, form: str) -> tuple[Any, np.ndarray]:
         terms = vectorizer.get_feature_names_out()
     except ValueError:  # no term in any text
         counts, terms = _empty(len(words) + 1), np.empty(0, dtype=object)
-    _counted[key] = weakref.ref(words, lambda _: _counted.pop(key, None)), counts, terms
+    _counted[key] = weakref.ref(words, lambda _, known=_counted: known.pop(key, None)), counts, terms
     return counts, terms
 
 

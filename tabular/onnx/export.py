@@ -84,7 +84,8 @@ def _pipeline(graph: Graph, raw: Raw, pipeline: Pipeline) -> str:
     learner: Any = pipeline.learner
     if not hasattr(learner, "onnx"):
         raise ConfigError(f"{pipeline.name} has no ONNX form. Fix: block it, or fit with onnx=True.")
-    return str(learner.onnx(graph, pipeline.featurizer.onnx(graph, raw)))
+    out = str(learner.onnx(graph, pipeline.featurizer.onnx(graph, raw)))
+    return out if pipeline.logs is None else str(graph.op("Exp", graph.clip(out, *pipeline.logs, "float64")))
 
 
 def _mean(graph: Graph, parts: Sequence[str]) -> str:

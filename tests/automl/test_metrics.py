@@ -64,6 +64,17 @@ def _auc(average):
         ("log_loss", sk.log_loss(CODES, PROB, sample_weight=WEIGHT)),
         ("matthews_correlation", sk.matthews_corrcoef(CODES, PROB.argmax(1), sample_weight=WEIGHT)),
         ("AUC_macro", _auc("macro")),
+        ("AUC_weighted", _auc("weighted")),
+        (
+            "average_precision_score_weighted",
+            sk.average_precision_score(np.eye(3)[CODES], PROB, average="weighted", sample_weight=WEIGHT),
+        ),
+        (
+            "weighted_accuracy",
+            sk.accuracy_score(
+                CODES, PROB.argmax(1), sample_weight=WEIGHT * np.bincount(CODES, weights=WEIGHT, minlength=3)[CODES]
+            ),
+        ),
         ("f1_score_macro", sk.f1_score(CODES, PROB.argmax(1), average="macro", sample_weight=WEIGHT)),
         (
             "precision_score_weighted",

@@ -11,7 +11,7 @@ from sklearn.calibration import calibration_curve
 
 from automl.errors import DataError
 from automl.metrics import CLASSIFICATION
-from tabular import charts
+from tabular import charts, curves
 from tabular.charts import charts_of
 from tabular.report import MOST_ROWS, write_report
 
@@ -140,8 +140,8 @@ def test_thinned_lines_keep_their_shape(rows):
     y, prob = classes(rows)
     for points in (charts.roc_points, charts.gains_points, charts.lift_points, charts.precision_recall_points):
         x, v = points(*charts.ranked(y == 0, prob[:, 0]))
-        few, low = charts.thinned(x, v)
-        assert len(few) <= charts.MOST_POINTS
+        few, low = curves.thinned(x, v)
+        assert len(few) <= curves.MOST_POINTS
         assert (few[0], few[-1], low[0], low[-1]) == (x[0], x[-1], v[0], v[-1])
         assert (np.diff(few) >= 0).all()
         assert distance(x[::7], v[::7] / v.max(), few, low / v.max()).max() < 0.004
@@ -149,9 +149,9 @@ def test_thinned_lines_keep_their_shape(rows):
 
 
 def test_short_lines_are_left_as_they_are():
-    x = np.linspace(0, 1, charts.MOST_POINTS)
-    assert charts.thinned(x, x)[0] is x
-    assert [len(v) for v in charts.thinned(np.linspace(0, 1, 5000), np.zeros(5000))] == [2, 2]
+    x = np.linspace(0, 1, curves.MOST_POINTS)
+    assert curves.thinned(x, x)[0] is x
+    assert [len(v) for v in curves.thinned(np.linspace(0, 1, 5000), np.zeros(5000))] == [2, 2]
 
 
 # -- legends ----------------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_drawn_lines_have_the_areas_that_the_legend_says(rows):
         for name in ("roc", "precision_recall"):
             trace, number = shown(figures[name], kind)
             assert np.trapezoid(trace.y, trace.x) == pytest.approx(number, abs=3e-3)
-            assert len(trace.x) <= charts.MOST_POINTS
+            assert len(trace.x) <= curves.MOST_POINTS
 
 
 def test_macro_is_the_plain_mean_and_weighted_the_one_by_rows():

@@ -179,6 +179,10 @@ def test_what_cannot_be_is_said():
     frame, _, label = mixed()
     with pytest.raises(UnknownNameError, match="metric"):
         AutoClassifier(metric="AUC").fit(frame, label)
+    from forecastle import Settings as ForSeries
+
+    with pytest.raises(ConfigError, match=r"must be tabular\.Settings, got forecasting\.config\.Settings"):
+        AutoClassifier(settings=ForSeries()).fit(frame, label)
     with pytest.raises(UnknownNameError, match="did you mean 'LightGBM'"):
         AutoClassifier(allowed=["LigtGBM"]).fit(frame, label)
     with pytest.raises(ConfigError, match="leaves no learner"):
@@ -328,3 +332,40 @@ def exempt(estimator):
 @pytest.mark.filterwarnings("ignore")
 def test_scikit_learn_accepts_them(estimator, check):
     check(estimator)
+
+
+# -- logarithms of the target ------------------------------------------------------------------------------------------
+
+
+def multiplied(rows=400):
+    """Prices that sizes and places multiply, with a long tail."""
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame({"size": rng.lognormal(0, 0.6, rows), "place": rng.choice(["a", "b", "c"], rows)})
+    price = 100 * np.exp(0.8 * np.log(frame["size"]) + frame["place"].map({"a": 0.0, "b": 0.7, "c": 1.4}))
+    return frame.assign(size=np.log(frame["size"])), (price * rng.lognormal(0, 0.1, rows)).to_numpy()
+
+
+def test_logarithms_of_a_skewed_target_are_tried(tmp_path):
+    frame, price = multiplied()
+    model = AutoRegressor(max_trials=4, workers=0, allowed=["ElasticNet", "LightGBM"], path=tmp_path / "run")
+    model.fit(frame[:300], price[:300])
+    board = model.leaderboard().set_index("model")
+    logged = [m for m, p in board["params"].items() if isinstance(p, dict) and p.get("target") == "log"]
+    plain = [m for m, p in board["params"].items() if isinstance(p, dict) and p and p.get("target") != "log"]
+    assert board.loc[logged, "score"].min() < board.loc[plain, "score"].min()
+    found = model.predict(frame[300:])
+    assert np.mean(np.abs(found / price[300:] - 1)) < 0.15
+    np.testing.assert_array_equal(AutoRegressor.load(tmp_path / "run").predict(frame[300:]), found)
+    far = model.predict(pd.DataFrame({"size": [1e6, -1e6], "place": ["a", "a"]}))
+    assert far.max() < 100 * price.max()
+    assert far.min() > 0
+    told = model.explain(frame[300:310], local=True).groupby("row")["contribution"].sum()
+    np.testing.assert_allclose(told, found[:10])
+    pytest.importorskip("onnxruntime")
+    assert model.to_onnx(tmp_path / "model.onnx").holds
+
+
+def test_logarithms_are_not_taken_of_what_has_none():
+    frame, price = multiplied(200)
+    model = AutoRegressor(max_trials=4, workers=0, allowed=["ElasticNet", "LightGBM"]).fit(frame, price - price.min())
+    assert not any(isinstance(p, dict) and p.get("target") == "log" for p in model.leaderboard()["params"])
