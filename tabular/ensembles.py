@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from scipy.special import softmax
 
-from automl.ensemble import combine, greedy_arrays
+from automl.ensemble import bagged_weights, combine, greedy_arrays
+from automl.errors import ConfigError
 from automl.runs import model_names
 from tabular.task import normalised
 
@@ -28,6 +29,8 @@ SMALLEST = 1e-5
 """Probabilities below this are taken for it before logarithms."""
 
 _STACK_FOLDS = 5
+_BAGS, _PART_ROWS, _CLEARLY = 16, 5_000, 0.9
+"""Choices whose mean is the vote, and rows that each looks at; share of them on which a single model must be better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +134,38 @@ class Assembly:
         for record in self.records:
             if sum(r.learner == record.learner for r in pool) < _EACH_LEARNER and len(pool) < _MOST:
                 pool.append(record)
-        weights = greedy_arrays([self.held(r.number) for r in pool], self.task.loss, rounds=rounds)
+        held = [self.held(r.number) for r in pool]
+        try:
+            weights = bagged_weights(held, self._loss, self._parts(), rounds=rounds, seed=self.task.settings.seed)
+        except ConfigError:  # a class is so rare that parts do not hold it
+            weights = greedy_arrays(held, self.task.loss, rounds=rounds)
         return {r.number: float(w) for r, w in zip(pool, weights, strict=True) if w > 0}
+
+    def _loss(self, predicted: np.ndarray, rows: np.ndarray) -> float:
+        """Loss of predictions of some of the held-out rows; lower is better."""
+        metric = self.task.metric
+        return metric.loss(self.task.score(metric, predicted, self.task.held[rows]))
+
+    def clearly_better(self, one: np.ndarray, other: np.ndarray) -> bool:
+        """Whether held-out predictions are better than others on nearly all random parts of the rows.
+
+        The best of many models owes something to luck; what is better by luck is not so on every part.
+        """
+        wins = [self._loss(one[rows], rows) < self._loss(other[rows], rows) for rows in self._parts()]
+        return sum(wins) > _CLEARLY * len(wins)
+
+    def _parts(self) -> list[np.ndarray]:
+        """Random halves of the held-out rows, at most 5,000 rows each, classes alike."""
+        y = self.task.y[self.task.held]
+        groups = [np.arange(len(y))]
+        if self.task.settings.n_classes:
+            groups = [np.flatnonzero(y == c) for c in np.unique(y)]
+        rng = np.random.default_rng(self.task.settings.seed)
+        share = min(0.5, _PART_ROWS / len(y))
+        return [
+            np.sort(np.concatenate([rng.permutation(g)[: max(1, round(share * len(g)))] for g in groups]))
+            for _ in range(_BAGS)
+        ]
 
     def blended(self, weights: Mapping[int, float]) -> np.ndarray:
         """Held-out predictions of a vote."""

@@ -206,7 +206,9 @@ class Fitting:
         share = {k: max(w.get(k, 0.0) for w in weights.values()) for k in used}
         pipelines, lost = self._pipelines(search, task, assembly, sorted(used, key=lambda k: -share[k]), outcome)
         weights, losses = _what_is_left(weights, losses, pipelines, assembly)
-        name = _choose(losses)
+        single = assembly.names[best.number]
+        sure = VOTING not in held or assembly.clearly_better(held[single], held[VOTING])
+        name = _choose(losses, sure=sure)
         entries = {
             n: Entry(tuple((assembly.names[k], float(v)) for k, v in w.items()), stacks.get(n))
             for n, w in weights.items()
@@ -278,10 +280,15 @@ def _with_trees(record: TrialRecord) -> dict[str, Any]:
     return {**params, "n_estimators": trees} if trees else params
 
 
-def _choose(losses: Mapping[str, float]) -> str:
-    """Name of the entry that predicts: the least loss; a stack must be clearly better than the rest."""
+def _choose(losses: Mapping[str, float], *, sure: bool) -> str:
+    """Name of the entry that predicts: the least loss; a stack must be clearly better than the rest.
+
+    Parameters
+    ----------
+    sure : whether the best single model is better than the vote by more than luck; else the vote is taken.
+    """
     order = sorted((n for n in losses if n != STACKING), key=lambda n: (losses[n], n != VOTING))
-    best = order[0]
+    best = VOTING if VOTING in losses and not sure else order[0]
     if STACKING in losses and losses[STACKING] < losses[best] - _STACK_GAIN * abs(losses[best]):
         return STACKING
     return best

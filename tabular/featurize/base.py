@@ -124,3 +124,8 @@ def by_frequency(column: Column) -> np.ndarray:
 def dense(x: Any) -> np.ndarray:
     """Features as an array."""
     return np.asarray(x.toarray() if hasattr(x, "toarray") else x, dtype=np.float32)
+
+
+def forget(known: dict[Any, Any], key: Any, _: Any) -> None:
+    """Drop what is kept of an array that is gone (to be called by a weak reference to it)."""
+    known.pop(key, None)

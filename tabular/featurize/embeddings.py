@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import weakref
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from automl.errors import ConfigError, MissingPackageError, ModelFileError
-from tabular.featurize.base import Goal, Transformer
+from tabular.featurize.base import Goal, Transformer, forget
 
 if TYPE_CHECKING:
     from automl.trial import State
@@ -112,7 +112,7 @@ def encoded(words: np.ndarray, path: str) -> np.ndarray:
     if known is not None and known[0]() is words:
         return known[1]
     vectors = load_encoder(path).encode([*words, ""])
-    _encoded[key] = weakref.ref(words, lambda _, known=_encoded: known.pop(key, None)), vectors
+    _encoded[key] = weakref.ref(words, partial(forget, _encoded, key)), vectors
     return vectors
 
 

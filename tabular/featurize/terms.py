@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from tabular.config import NGRAMS
+from tabular.featurize.base import forget
 from tabular.table import words_blobs, words_from_blobs
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ def counted(words: np.ndarray, form: str) -> tuple[Any, np.ndarray]:
         terms = vectorizer.get_feature_names_out()
     except ValueError:  # no term in any text
         counts, terms = _empty(len(words) + 1), np.empty(0, dtype=object)
-    _counted[key] = weakref.ref(words, lambda _, known=_counted: known.pop(key, None)), counts, terms
+    _counted[key] = weakref.ref(words, partial(forget, _counted, key)), counts, terms
     return counts, terms
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from automl.ensemble import combine, greedy_arrays, stack
+from automl.ensemble import bagged_weights, combine, greedy_arrays, stack
 from automl.errors import ConfigError
 
 models = hnp.arrays(float, st.tuples(st.integers(1, 7), st.integers(1, 6)), elements=st.floats(-100, 100))
@@ -73,3 +73,37 @@ def test_stack_recovers_a_linear_mixture():
     weights = stack(x, 0.7 * x[:, 0] + 0.3 * x[:, 2])
     np.testing.assert_allclose(weights, [0.7, 0.0, 0.3], atol=0.03)
     assert (stack(x, -x[:, 0]) >= 0).all()
+
+
+def test_bagged_weights_spread_and_beat_the_best_single_model():
+    rng = np.random.default_rng(0)
+    gained = []
+    for _ in range(20):
+        truth = rng.normal(size=400)
+        models = [truth + rng.normal(size=400) for _ in range(12)]
+        parts = [rng.permutation(60)[:30] for _ in range(16)]
+
+        def loss(p, rows, truth=truth):
+            return float(np.square(p - truth[rows]).mean())
+
+        weights = bagged_weights([m[:60] for m in models], loss, parts)
+        assert weights.sum() == pytest.approx(1)
+        assert (weights >= 0).all()
+        assert 3 <= np.count_nonzero(weights) <= 10
+        np.testing.assert_array_equal(bagged_weights([m[:60] for m in models], loss, parts), weights)
+        best = min(models, key=lambda m, truth=truth: np.square(m[:60] - truth[:60]).mean())
+        both = [np.square(p[60:] - truth[60:]).mean() for p in (combine(models, list(weights)), best)]
+        gained.append(both[0] / both[1])
+    assert max(gained) < 0.6
+
+
+def test_bagged_weights_of_models_that_cannot_be_scored():
+    bad = np.full(10, np.nan)
+    parts = [np.arange(5), np.arange(5, 10)] * 4
+
+    def loss(p, rows):
+        return float(np.abs(p).mean())
+
+    np.testing.assert_array_equal(bagged_weights([bad, np.zeros(10)], loss, parts), [0, 1])
+    with pytest.raises(ConfigError, match="nothing to combine"):
+        bagged_weights([bad], loss, parts)
