@@ -38,6 +38,7 @@ _PACKAGES = (
     "skops",
 )
 _TRUSTED = (
+    "scipy.sparse._csr.csr_matrix",
     "sklearn.tree._tree.Tree",
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.neighbors._ball_tree.BallTree",

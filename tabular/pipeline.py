@@ -98,7 +98,7 @@ class Pipeline:
         return cls(settings["name"], featurizer, learner, None if logs is None else (logs[0], logs[1]))
 
 
-_BEYOND = 0.5
+_BEYOND = 0.05
 """Share of the range of the target's logarithms by which predictions may leave it; beyond, exponentials explode."""
 
 
@@ -108,7 +108,7 @@ def log_range(y: np.ndarray) -> tuple[float, float]:
     Examples
     --------
     >>> [round(v, 3) for v in log_range(np.exp([1.0, 3.0]))]
-    [0.0, 4.0]
+    [0.9, 3.1]
     """
     low, high = float(np.log(y.min())), float(np.log(y.max()))
     return low - _BEYOND * (high - low), high + _BEYOND * (high - low)

@@ -18,7 +18,8 @@ _SAME = 1e-12
 _EQUAL = 1 + 1e-9
 """Squared distances that differ by less are equally far."""
 
-_CELLS, _BLOCK = 8_000_000, 4_096
+_CELLS, _LEAST, _BLOCK = 8_000_000, 256, 4_096
+"""Distances held at a time, rows asked at least (each time all remembered rows become float64), and rows of a block."""
 
 
 @dataclass(kw_only=True)
@@ -62,7 +63,7 @@ class KNN:
         """Ask the neighbours."""
         x, answers = _finite(x), self._answers()
         lengths = _squares(self._x)
-        size = max(1, _CELLS // max(len(answers), 1))
+        size = max(_LEAST, _CELLS // max(len(answers), 1))
         parts = [self._some(x[k : k + size], lengths, answers) for k in range(0, x.shape[0], size)]
         out = np.concatenate(parts) if parts else np.empty((0, answers.shape[1]))
         return out if self._classes else out[:, 0]

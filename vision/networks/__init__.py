@@ -1,0 +1,1 @@
+"""Modules of torch; imported inside functions alone, since torch is an extra."""
