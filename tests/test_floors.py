@@ -79,8 +79,11 @@ def test_heavy_packages_are_imported_inside_functions(path):
     loaded = imported(path, at_load_only=True)
     if path.is_relative_to(ROOT / "forecasting" / "kernels"):  # these are what is imported inside functions
         loaded = [(n, m) for n, m in loaded if m != "numba"]
+    elif path.is_relative_to(ROOT / "vision" / "networks"):  # and so are these
+        loaded = [(n, m) for n, m in loaded if m.partition(".")[0] != "torch"]
     else:
-        loaded = [(n, "numba" if m.startswith("forecasting.kernels") else m) for n, m in loaded]
+        heavy = {"forecasting.kernels": "numba", "vision.networks": "torch"}
+        loaded = [(n, next((h for package, h in heavy.items() if m.startswith(package)), m)) for n, m in loaded]
     if path == ROOT / "tabular" / "estimators.py":  # estimators of scikit-learn inherit from its base
         loaded = [(n, m) for n, m in loaded if m != "sklearn.base"]
     wrong = [f"line {n}: {m}" for n, m in loaded if m.partition(".")[0] in LAZY]

@@ -268,7 +268,7 @@ SLOW = """
     from tabular import AutoClassifier
     from tests.tabular.tables import mixed
 
-    frame, _, label = mixed(rows=30_000)
+    frame, _, label = mixed(rows=12_000)
     model = AutoClassifier(max_trials=3, workers=1, allowed=["GradientBoosting"], path={path!r})
     if __name__ == "__main__":
         model.fit(frame.drop(columns=["note", "street"]), label)

@@ -210,7 +210,9 @@ def test_labels_of_any_type(tmp_path, labels):
 def test_a_whole_search_for_onnx(tmp_path):
     frame, number, _ = mixed(ROWS)
     settings = Settings(search=SearchSettings(onnx=True))
-    model = AutoRegressor(max_trials=6, workers=0, settings=settings, path=tmp_path / "run").fit(frame, number)
+    model = AutoRegressor(
+        max_trials=3, workers=0, allowed=["LightGBM", "ElasticNet", "KNN"], settings=settings, path=tmp_path / "run"
+    ).fit(frame, number)
     assert "StackEnsemble" not in model.models()
     again = AutoRegressor.load(tmp_path / "run")
     for name in again.models():
