@@ -60,8 +60,10 @@ class Answers:
         ------
         DataError : a label that training did not have, or no label at all.
         """
+        return self._scores(*self._scored(X, y, model))
+
+    def _scores(self, predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
         fitted = self._fitted()
-        predicted, truth = self._scored(X, y, model)
         n_classes = 0 if fitted.classes is None else len(fitted.classes)
         kind = CLASSIFICATION if n_classes else REGRESSION
         own: dict[str, Any] = {"n_classes": n_classes, "y_range": float(fitted.extra["y_range"])}
@@ -241,10 +243,12 @@ class Answers:
         ----------
         X, y : as for `evaluate`. model : any of `models()`; None = the best.
         """
+        return self._charts(*self._scored(X, y, model))
+
+    def _charts(self, predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
         from tabular.charts import charts_of
 
         fitted = self._fitted()
-        predicted, truth = self._scored(X, y, model)
         wide = None if fitted.classes is not None else float(fitted.extra["y_range"])
         return charts_of(truth, predicted, fitted.classes, y_range=wide)
 
@@ -258,13 +262,14 @@ class Answers:
         from tabular.report import write_report
 
         name = model or self.best()
+        rows = self._scored(X, y, model)
         return write_report(
             path,
             title=f"{name}: {'classification' if self._classifies else 'regression'}",
-            charts=self.charts(X, y, model=model),
+            charts=self._charts(*rows),
             leaderboard=self.leaderboard(),
             guardrails=self.guardrails(),
-            metrics=self.evaluate(X, y, model=model),
+            metrics=self._scores(*rows),
             features=self.featurization_summary(model),
         )
 

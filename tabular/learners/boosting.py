@@ -11,7 +11,7 @@ import numpy as np
 
 from automl.memory import MB
 from tabular.learners.base import Margins
-from tabular.onnx.trees import add_trees, sigmoid_pair
+from tabular.onnx.trees import add_trees, of_margins
 
 if TYPE_CHECKING:
     from automl.trial import State
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _PATIENCE_FEWEST, _PATIENCE_SHARE = 20, 0.1
 _CHECK_EVERY = 10
+_LEAN = {"force_row_wise": False, "force_col_wise": True}
+"""Parameters with which LightGBM holds each value once, not twice."""
+
 _ROW_BYTES, _TRIED_TREES, _TIME_SHARE = 48, 3, 0.5
 """Bytes of a row besides its features: target, weight, gradients, score, place in the tree; trees that are timed first;
 share of the time that is left for growing trees."""
@@ -114,7 +117,7 @@ class LightGBM:
 
         with Spool(pieces, context, rows=self._rows_within(pieces, context)) as spool:
             data = self._dataset(spool.sequence(), spool.y, spool.weight, context)
-            params = self._params(spool.rows, context) | {"force_row_wise": False, "force_col_wise": True}
+            params = self._params(spool.rows, context) | _LEAN
             data.construct()
             spool.close()  # from here on LightGBM holds the rows itself, a byte a value
             self._booster = lightgbm.train(
@@ -134,7 +137,7 @@ class LightGBM:
         import lightgbm
 
         x, y, weight = next(iter(pieces.read()))
-        params = self._params(len(y), context) | {"force_row_wise": False, "force_col_wise": True}
+        params = self._params(len(y), context) | _LEAN
         data = self._dataset(x, y, weight, context).construct()
         start = perf_counter()
         lightgbm.train(params, data, num_boost_round=_TRIED_TREES)
@@ -196,16 +199,12 @@ class LightGBM:
         best = self._booster.best_iteration or None
         trees, outputs = lightgbm_trees(self._booster.model_to_string(num_iteration=best))
         out = add_trees(graph, graph.cast(x, "float64"), trees, outputs, np.zeros(outputs))
-        if self._binary:
-            return sigmoid_pair(graph, out)
-        return out if outputs == 1 else str(graph.op("Softmax", out, axis=1))
+        return of_margins(graph, out, outputs, classes=self._binary or outputs > 1)
 
     def margins(self, x: np.ndarray) -> Margins:
         """SHAP values of rows."""
-        found = np.asarray(self._booster.predict(x, pred_contrib=True, num_threads=1), dtype=float)
-        found = found.reshape(len(x), -1, x.shape[1] + 1).transpose(0, 2, 1)
-        link = "value" if not self._binary and found.shape[2] == 1 else "softmax"
-        return Margins.of(found[:, :-1], found[0, -1], link, "tree SHAP")
+        found = self._booster.predict(x, pred_contrib=True, num_threads=1)
+        return _margins(found, x.shape, classes=self._binary or self._booster.num_model_per_iteration() > 1)
 
     def margin_work(self) -> float:
         """Operations a row."""
@@ -236,6 +235,12 @@ class LightGBM:
         self._booster = lightgbm.Booster(model_str=blobs["booster"].decode())
         self._booster.params["objective"] = "binary" if settings["binary"] else ""
         return self
+
+
+def _margins(found: Any, shape: tuple[int, ...], *, classes: bool) -> Margins:
+    """What both boosters give: features and the start behind them, one block an output."""
+    table = np.asarray(found, dtype=float).reshape(shape[0], -1, shape[1] + 1).transpose(0, 2, 1)
+    return Margins.of(table[:, :-1], table[0, -1], "softmax" if classes else "value", "tree SHAP")
 
 
 def _params_of(learner: Any) -> dict[str, Any]:
@@ -333,18 +338,15 @@ class XGBoost:
                 "Where", graph.op("Equal", x, graph.constant(0.0, "float32")), graph.constant(np.nan, "float32"), x
             )
         out = add_trees(graph, graph.cast(x, "float64"), trees, len(base), base)
-        if self._classes == 2:
-            return sigmoid_pair(graph, out)
-        return out if not self._classes else str(graph.op("Softmax", out, axis=1))
+        return of_margins(graph, out, len(base), classes=self._classes > 0)
 
     def margins(self, x: np.ndarray) -> Margins:
         """SHAP values of rows."""
         import xgboost
 
         rows = np.where(x == 0, np.nan, x) if self._sparse else x
-        found = np.asarray(self._booster.predict(xgboost.DMatrix(rows), pred_contribs=True), dtype=float)
-        found = found.reshape(len(x), -1, x.shape[1] + 1).transpose(0, 2, 1)
-        return Margins.of(found[:, :-1], found[0, -1], "softmax" if self._classes else "value", "tree SHAP")
+        found = self._booster.predict(xgboost.DMatrix(rows), pred_contribs=True)
+        return _margins(found, x.shape, classes=self._classes > 0)
 
     def margin_work(self) -> float:
         """Operations a row."""

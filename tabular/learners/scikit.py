@@ -16,7 +16,7 @@ from automl.errors import LearnerError
 from automl.explain import tree_shap
 from tabular.learners.base import Margins
 from tabular.learners.boosting import balanced
-from tabular.onnx.trees import Nodes, add_trees, sigmoid_pair
+from tabular.onnx.trees import Nodes, add_trees, of_margins, sigmoid_pair
 
 if TYPE_CHECKING:
     from automl.trial import State
@@ -120,6 +120,10 @@ class Scikit:
         out = self._onnx(graph, x)
         if not self._classes:
             return str(graph.op("Add", graph.op("Mul", out, graph.constant(self._unit)), graph.constant(self._centre)))
+        return self._onnx_of_all(graph, out)
+
+    def _onnx_of_all(self, graph: Graph, out: str) -> str:
+        """Probabilities of all classes; those that training did not have get 0."""
         seen = self._estimator.classes_.astype(int)
         if len(seen) == self._classes:
             return out
@@ -515,13 +519,8 @@ class GradientBoosting(Scikit):
         trees = [_histogram_nodes(tree.nodes, k) for stage in stages for k, tree in enumerate(stage)]
         base = np.ravel(self._estimator._baseline_prediction)  # noqa: SLF001 - as above
         out = add_trees(graph, graph.cast(x, "float64"), trees, len(base), base)
-        if not self._classes:
-            return out
-        made = sigmoid_pair(graph, out) if len(base) == 1 else str(graph.op("Softmax", out, axis=1))
-        seen = self._estimator.classes_.astype(int)
-        if len(seen) == self._classes:
-            return made
-        return str(graph.op("MatMul", made, graph.constant(np.eye(self._classes)[seen])))
+        made = of_margins(graph, out, len(base), classes=self._classes > 0)
+        return self._onnx_of_all(graph, made) if self._classes else made
 
 
 def _histogram_nodes(nodes: np.ndarray, output: int) -> Nodes:

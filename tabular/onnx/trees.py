@@ -93,6 +93,13 @@ def add_trees(graph: Graph, x: str, trees: Sequence[Nodes], outputs: int, base: 
     return str(graph.op("Add", graph.cast(out, "float64"), graph.constant(base[None, :])))
 
 
+def of_margins(graph: Graph, margins: str, columns: int, *, classes: bool) -> str:
+    """Predictions of what boosted trees add up to: numbers as they are, probabilities of one margin or of several."""
+    if not classes:
+        return margins
+    return sigmoid_pair(graph, margins) if columns == 1 else str(graph.op("Softmax", margins, axis=1))
+
+
 def sigmoid_pair(graph: Graph, margin: str) -> str:
     """Probabilities [rows, 2] of a margin [rows, 1]."""
     p = graph.sigmoid(margin)

@@ -13,7 +13,8 @@ from tabular.learners.base import LEARNERS
 from tabular.model import Entry, TabularModel
 from tabular.reading import read_training
 from tests.tabular.tables import mixed
-from tests.tabular.test_onnx import cases, fitted
+from tests.tabular.test_learners import cases
+from tests.tabular.test_onnx import fitted
 
 EXPLAINED = [(name, n) for name, n in cases() if hasattr(LEARNERS.load(name), "margins")]
 

@@ -11,13 +11,14 @@ from tabular.config import DataSettings, FeatureSettings
 from tabular.ensembles import fit_stack
 from tabular.featurize.base import Goal
 from tabular.featurize.featurizer import Featurizer
-from tabular.learners.base import LEARNERS, ONLY_CLASSES, ONLY_NUMBERS, FitContext
+from tabular.learners.base import LEARNERS, FitContext
 from tabular.model import Entry, TabularModel
 from tabular.onnx.export import OnnxModel, parity, to_model, write_onnx
 from tabular.pipeline import Pipeline
 from tabular.profile import profile
 from tabular.reading import read_training
 from tests.tabular.tables import mixed
+from tests.tabular.test_learners import cases
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -54,13 +55,6 @@ def fitted(name, n_classes, options=(), *, data=None, features=CLOSED, y=None, p
 
 def agreement(model, table, name=None):
     return parity(model, to_model(model, name).SerializeToString(), table, name)
-
-
-def cases():
-    for name in LEARNERS:
-        for n_classes in (0, 2, 3):
-            if name not in (ONLY_NUMBERS if n_classes else ONLY_CLASSES):
-                yield name, n_classes
 
 
 @pytest.mark.parametrize(("name", "n_classes"), list(cases()))

