@@ -7,12 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from automl.bins import agreement
 from automl.errors import DataError
 from forecasting.charts.page import ACTUAL, BAND, COUNT, FORECAST, GUIDE, Chart, bare, blank, laid_out, number_axis
-
-_FEWEST, _MOST = 5, 30
-_DECADES = 1000.0
-"""Actual values that span so much between their 1st and 99th percentile are shown on logarithmic axes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +42,8 @@ class AgreementChart(Chart):
         y, f = y[good], f[good]
         if not len(y):
             raise DataError("there is nothing to draw: no forecast has an actual value beside it.")
-        low, high = np.percentile(y, (1, 99))
-        logarithmic = bool(y.min() > 0 and f.min() > 0 and high > _DECADES * low)
-        bins = int(np.clip(np.ceil(2 * len(y) ** (1 / 3)), _FEWEST, _MOST))
-        if y.min() == y.max():
-            half = max(1.0, abs(y[0])) / 2
-            edges = np.array([y[0] - half, y[0] + half])
-        else:
-            edges = (np.geomspace if logarithmic else np.linspace)(y.min(), y.max(), bins + 1)
-        place = np.clip(np.searchsorted(edges, y, side="right") - 1, 0, len(edges) - 2)
-        counts = np.bincount(place, minlength=len(edges) - 1)
-        some = counts > 0
-        x, mean = (np.bincount(place, weights=v, minlength=len(counts))[some] / counts[some] for v in (y, f))
-        centre = np.zeros(len(counts))
-        centre[some] = mean
-        square = np.bincount(place, weights=np.square(f - centre[place]), minlength=len(counts))[some] / counts[some]
-        return cls(edges, counts, x, mean, np.sqrt(square), logarithmic)
+        found = agreement(y, f)
+        return cls(found.edges, found.counts, found.x, found.mean, found.spread, found.logarithmic)
 
     @property
     def title(self) -> str:

@@ -8,14 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from automl.bins import residual_bins
 from automl.errors import DataError
 from forecasting.charts.page import ACTUAL, COUNT, FORECAST, Chart, bare, blank, laid_out, number_axis, short_number
-
-_FEWEST, _MOST = 10, 60
-_CENTRAL, _FAR = (1.0, 99.0), 2.0
-"""Where errors outside these percentiles would stretch the axis this many times, they are counted, not drawn."""
-_SAME = 1e-9
-"""Errors whose spread is a smaller share of their size are equal but for rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +38,7 @@ class ResidualChart(Chart):
         error = (f - y)[np.isfinite(y) & np.isfinite(f)]
         if not len(error):
             raise DataError("there is nothing to draw: no forecast has an actual value beside it.")
-        low, high = error.min(), error.max()
-        near_low, near_high = np.percentile(error, _CENTRAL)
-        if near_high > near_low and high - low > _FAR * (near_high - near_low):
-            low, high = near_low, near_high
-        if high - low <= _SAME * max(abs(low), abs(high)):
-            half = max(1.0, abs(low)) / 2
-            low, high = low - half, high + half
-        bins = int(np.clip(np.ceil(1.5 * len(error) ** 0.5), _FEWEST, _MOST))
-        counts, edges = np.histogram(error, bins=bins, range=(low, high))
+        edges, counts = residual_bins(error)
         return cls(edges, counts, float(error.mean()), int(len(error) - counts.sum()))
 
     @property
