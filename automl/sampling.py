@@ -6,14 +6,16 @@ workers, and a run taken up again, ask the same.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from automl.candidates import Candidate, Choice, Dimension, Float, Int, JsonScalar
+from automl.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +29,9 @@ _GUIDED, _RANDOM = 8, 40
 """Draws from TPE, then at random, before the space counts as exhausted because each was tried already."""
 
 _WHICH = "candidate"
+
+Sampling = Literal["tpe", "random", "grid"]
+"""What is asked after the portfolio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +79,25 @@ class Sampler:
     ----------
     candidates : the portfolio, best guesses first, and the spaces to search later.
     seed : of the run. queue : portfolio entries still to be tried. first : number of the trial that gets the first.
+    sampling : after the portfolio: tpe, random draws, or all combinations of choices in order.
     """
 
-    def __init__(self, candidates: Sequence[Candidate], *, seed: int, queue: Sequence[Candidate], first: int) -> None:
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        seed: int,
+        queue: Sequence[Candidate],
+        first: int,
+        sampling: Sampling = "tpe",
+    ) -> None:
+        if sampling not in get_args(Sampling):
+            raise ConfigError(f"sampling must be one of {', '.join(get_args(Sampling))}, got {sampling!r}.")
+        self._sampling = sampling
+        if sampling == "grid":
+            queue = [c for c in queue if not c.space]  # the others are on the grid
+            for candidate in candidates:
+                grid_of(candidate)
         self._keys = keyed(candidates)
         self._names = {candidate: key for key, candidate in self._keys.items()}
         self._seed = seed
@@ -109,10 +130,21 @@ class Sampler:
         open_keys = tuple(k for k, c in self._keys.items() if c.space and c not in self._failed)
         if not open_keys:
             return None
+        if self._sampling == "grid":
+            return self._next_of_grid(open_keys)
         with quiet_optuna():
             storage = self._mirror(open_keys)
             for attempt in range(_GUIDED + _RANDOM):
                 candidate, params = self._draw(storage, open_keys, number, attempt)
+                if (candidate, same_params(params)) not in self._seen:
+                    return Proposal(candidate, params, portfolio=False)
+        return None
+
+    def _next_of_grid(self, open_keys: tuple[str, ...]) -> Proposal | None:
+        """First combination that was not tried, candidate by candidate."""
+        for key in open_keys:
+            candidate = self._keys[key]
+            for params in grid_of(candidate):
                 if (candidate, same_params(params)) not in self._seen:
                     return Proposal(candidate, params, portfolio=False)
         return None
@@ -125,7 +157,7 @@ class Sampler:
 
         seed = int(np.random.SeedSequence([self._seed, number, attempt]).generate_state(1)[0])
         sampler: Any
-        if attempt < _GUIDED:
+        if attempt < _GUIDED and self._sampling == "tpe":
             sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP, constant_liar=False)
         else:
             sampler = optuna.samplers.RandomSampler(seed=seed)
@@ -179,6 +211,33 @@ class Sampler:
         study = optuna.load_study(study_name="mirror", storage=storage)
         with quiet_optuna():
             study.add_trial(frozen)
+
+
+def grid_of(candidate: Candidate) -> Iterator[dict[str, JsonScalar]]:
+    """All combinations of a candidate's choices, the last one changing fastest.
+
+    Raises
+    ------
+    ConfigError : a dimension is no list of values.
+
+    Examples
+    --------
+    >>> found = grid_of(Candidate.of("ridge", {"alpha": 0}, space={"alpha": Choice((1, 2)), "beta": Int(3, 4)}))
+    >>> [tuple(p.values()) for p in found]
+    [(1, 3), (1, 4), (2, 3), (2, 4)]
+    """
+    values: list[Sequence[JsonScalar]] = []
+    for name, dimension in candidate.space:
+        if isinstance(dimension, Choice):
+            values.append(dimension.options)
+        elif isinstance(dimension, Int) and not dimension.log:
+            values.append(range(dimension.low, dimension.high + 1))
+        else:
+            raise ConfigError(
+                f"{name!r} of {candidate.learner} has no list of values for a grid. Fix: a Choice, or 'random'."
+            )
+    names = [name for name, _ in candidate.space]
+    return ({**candidate.values(), **dict(zip(names, some, strict=True))} for some in itertools.product(*values))
 
 
 def distribution(dimension: Dimension) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, replace
-from statistics import median
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
@@ -19,8 +18,9 @@ from automl.crew import Crew, Ending
 from automl.errors import ConfigError, RunError
 from automl.files import publish, remove
 from automl.journal import Journal
+from automl.policies import MedianAtRung, Policy
 from automl.runs import Direction, Run, TrialRecord
-from automl.sampling import Proposal, Sampler, same_params
+from automl.sampling import Proposal, Sampler, Sampling, same_params
 from automl.trial import Trial
 from automl.worker import Report, describe, evaluate
 
@@ -37,8 +37,8 @@ LOG = logging.getLogger("automl")
 Why = Literal["max_trials", "time", "early_stopping", "exit_score", "exhausted", "replayed", "cancelled", "interrupted"]
 """Why a search stopped; `exhausted` means that nothing is left to try."""
 
-_LEAST_FOR_PRUNING = 5
 _CLEARLY_LONGER = 1.25
+_MEDIAN = MedianAtRung()
 _COURTESY = 0.5
 """Seconds (at most a twentieth of its time) that a trial is told less than it gets, so that it can end by itself."""
 
@@ -121,6 +121,7 @@ class Search:
         is told: what cannot be sent to workers, such as a function of the user's.
     replay : exactly these are run, in this order, without early stopping or pruning (see `Run.trial_list`).
     preload : modules workers share from the start.
+    sampling : what is asked after the portfolio. policy : ends hopeless trials of it; None = none is ended.
     """
 
     def __init__(
@@ -141,6 +142,8 @@ class Search:
         score: Callable[[TrialRecord], Mapping[str, float]] | None = None,
         replay: Sequence[tuple[Candidate, Mapping[str, JsonScalar]]] | None = None,
         preload: Sequence[str] = (),
+        sampling: Sampling = "tpe",
+        policy: Policy | None = _MEDIAN,
     ) -> None:
         if not candidates and replay is None:
             raise ConfigError("a search needs at least one candidate; all learners are blocked or missing.")
@@ -153,6 +156,8 @@ class Search:
         self._metric = metric_name
         self._direction: Direction = direction
         self._criteria = criteria
+        self._sampling: Sampling = sampling
+        self._policy = policy
         self._seed = seed
         self._threads = threads
         self._window = window
@@ -253,7 +258,9 @@ class Search:
             if r.number < self._first and r.status != "cancelled" and not r.info.get("cut")
         }
         queue = [c for c in self._candidates if (c, same_params(c.values())) not in tried]
-        self._sampler = Sampler(self._candidates, seed=self._seed, queue=queue, first=self._first)
+        self._sampler = Sampler(
+            self._candidates, seed=self._seed, queue=queue, first=self._first, sampling=self._sampling
+        )
         self._journal = Journal(run.path / "journal.log", self._direction, self._metric, self._old.values())
         self._asked.clear()
         self._done: dict[int, TrialRecord] = {}
@@ -356,17 +363,11 @@ class Search:
             return False
         self._sampler.note(proposal.candidate, proposal.params)
         self._journal.asked(number, proposal.candidate, proposal.params)
-        self._asked[number] = _Asked(proposal, {} if proposal.portfolio else self._thresholds(number))
+        hopeless: Mapping[int, float] = {}
+        if self._policy is not None and not proposal.portfolio:
+            hopeless = self._policy.thresholds([r for r in self._told if r.number <= number - self._window])
+        self._asked[number] = _Asked(proposal, hopeless)
         return True
-
-    def _thresholds(self, number: int) -> dict[int, float]:
-        """Median loss at each rung that enough completed trials reached."""
-        rungs: dict[int, list[float]] = {}
-        for record in self._told:
-            if record.number <= number - self._window and record.usable:
-                for step, loss in record.reported.items():
-                    rungs.setdefault(step, []).append(loss)
-        return {step: median(losses) for step, losses in rungs.items() if len(losses) >= _LEAST_FOR_PRUNING}
 
     # -- evaluate -----------------------------------------------------------------------------------------------------
 
@@ -426,7 +427,11 @@ class Search:
         if math.isinf(left):
             return ""
         ended = [*self._told, *self._done.values()]
-        took = [r.seconds for r in ended if r.learner == learner and r.status in {"completed", "timeout"}]
+        took = [
+            float(r.info.get("least_seconds", r.seconds))  # a task may say that its trials fit themselves into the time
+            for r in ended
+            if r.learner == learner and r.status in {"completed", "timeout"}
+        ]
         if not took or min(took) <= left * _CLEARLY_LONGER:
             return ""
         return f"not started: {left:.1f} s were left, and {learner}'s quickest trial took {min(took):.1f} s"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from forecasting.learners.own import register_learner, unregister_learner
     from forecasting.many.models import ManyModels
     from tabular.estimators import AutoClassifier, AutoRegressor
+    from vision.estimators import ImageClassifier, InstanceSegmenter, MultiLabelImageClassifier, ObjectDetector
 
 __version__ = "0.1.0"
 
@@ -33,9 +34,13 @@ __all__ = [
     "FeatureSettings",
     "Forecaster",
     "HierarchicalForecaster",
+    "ImageClassifier",
+    "InstanceSegmenter",
     "ManyModels",
     "MissingPackageError",
     "ModelFileError",
+    "MultiLabelImageClassifier",
+    "ObjectDetector",
     "Run",
     "RunError",
     "SearchSettings",
@@ -57,6 +62,7 @@ _HOMES = {
     "forecasting.hierarchical": ("HierarchicalForecaster",),
     "forecasting.many.models": ("ManyModels",),
     "tabular.estimators": ("AutoClassifier", "AutoRegressor"),
+    "vision.estimators": ("ImageClassifier", "InstanceSegmenter", "MultiLabelImageClassifier", "ObjectDetector"),
     "forecasting.config": (
         "Columns", "Covariates", "DataSettings", "FeatureSettings", "SearchSettings", "Settings",
     ),

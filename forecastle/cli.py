@@ -14,6 +14,7 @@ import typer
 from automl.errors import AutoMLError, ConfigError, RunError
 from forecastle.cli_many import many
 from forecastle.cli_tabular import tabular
+from forecastle.cli_vision import vision
 from forecastle.talk import check_writable, numbers, print_table, reason, say, show, write
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ control = typer.Typer(help="Steer a run from another terminal, or take up one th
 app.add_typer(control, name="run")
 app.add_typer(many, name="many")
 app.add_typer(tabular, name="tabular")
+app.add_typer(vision, name="vision")
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as given to fit --out.")]
 OutFile = Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write (.csv or .parquet).")]
@@ -379,6 +381,11 @@ def _take_up(run: Path, **more: Any) -> None:
         from forecastle.cli_tabular import take_up
 
         take_up(run, **more)
+        return
+    if Run.open(run).task.startswith("vision."):
+        from forecastle.cli_vision import take_up as take_up_vision
+
+        take_up_vision(run, **more)
         return
     forecaster = Forecaster.resume(run, **more)
     _finish(forecaster, run, None)

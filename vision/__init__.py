@@ -7,6 +7,13 @@ import logging
 from typing import Any
 
 _NAMES = {
+    "DataSettings": "vision.config",
+    "ImageClassifier": "vision.estimators",
+    "InstanceSegmenter": "vision.estimators",
+    "MultiLabelImageClassifier": "vision.estimators",
+    "ObjectDetector": "vision.estimators",
+    "SearchSettings": "vision.config",
+    "Settings": "vision.config",
     "ImageSet": "vision.data.records",
     "read_images": "vision.data.reading",
     "write_images": "vision.data.writing",

@@ -25,6 +25,9 @@ class _Same(nn.Conv2d):  # type: ignore[misc]
     """Convolution whose output has ceil(size / stride) places; what is padded more lies right and below."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.stride == (1, 1):  # the same on both sides, which the convolution does itself
+            half = self.kernel_size[0] // 2
+            return functional.conv2d(x, self.weight, self.bias, 1, half, 1, self.groups)
         pads = []
         for size, kernel, stride in zip(x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
             whole = max((-(-size // stride) - 1) * stride + kernel - size, 0)

@@ -1,0 +1,333 @@
+"""What a fitted estimator tells: predictions, scores, tables by label, galleries, explanations, an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from automl.errors import ConfigError, DataError
+from vision.data.reading import SUFFIXES, read_images
+from vision.data.records import ImageSet
+from vision.task import class_scores, find_metric, metric_names, object_scores, truth_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from automl.guardrails import Report
+    from automl.runs import Run
+    from vision.config import Settings
+    from vision.data.records import Kind
+    from vision.model import VisionModel
+    from vision.objects import Objects
+
+
+class Answers:
+    """Methods of a fitted estimator that all tasks have."""
+
+    _kind: ClassVar[Kind]
+    _model: VisionModel
+    _rows: list[dict[str, Any]]
+    _metric: str
+    _report: Report
+    _settings: Settings
+    _stopped: str
+    run_: Run
+    seed: int
+    classes_: np.ndarray
+
+    def _fitted(self) -> VisionModel:
+        from sklearn.exceptions import NotFittedError
+
+        if not hasattr(self, "_model"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted. Fix: call fit first, or load.")
+        return self._model
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_model")
+
+    def _predicted(self, paths: Sequence[str], model: str | None) -> Any:
+        return self._fitted().predict(paths, model, self._settings.search.device)
+
+    def _truth(self, images: Any, where: Mapping[str, str] | None) -> ImageSet:
+        """Labelled images with the classes of training.
+
+        Raises
+        ------
+        DataError : a class that training did not have.
+        """
+        from dataclasses import replace
+
+        classes = self._fitted().classes
+        found = read_images(images, self._kind, images=self._settings.data.images, where=where)
+        strange = sorted(set(found.classes) - set(classes))
+        if strange:
+            raise DataError(f"{len(strange)} classes are none of training, first {strange[0]!r}.")
+        if self._kind in {"detection", "segmentation"} and any(not i.width for i in found.images):
+            from vision.data.pictures import check_images
+
+            found, _ = check_images(found)
+        return replace(found, classes=classes)
+
+    def leaderboard(self, metric: str | None = None) -> pd.DataFrame:
+        """All models, best first by a metric (the one to choose by unless told), and learners not tried with why."""
+        self._fitted()
+        name = metric or self._metric
+        found = find_metric(name, self._kind)
+        frame = pd.DataFrame(self._rows)
+        frame["score"] = frame.get(name, np.nan)
+        losses = frame["score"].map(found.loss).to_numpy(dtype=float)
+        order = np.argsort(np.nan_to_num(losses, nan=np.inf), kind="stable")
+        first = ["model", "learner", "score", "status", "reason", "fit_s", "seconds", "peak_mb", "params"]
+        columns = [c for c in first if c in frame] + [c for c in frame if c in metric_names(self._kind)]
+        return frame.iloc[order][columns].reset_index(drop=True)
+
+    def best(self) -> str:
+        """Name of the entry that predicts."""
+        return self._fitted().best
+
+    def weights(self, model: str | None = None) -> dict[str, float]:
+        """Members of an entry, and what each counts for."""
+        return dict(self._fitted().entry(model))
+
+    def models(self) -> list[str]:
+        """Entries that `predict(model=...)` takes."""
+        return list(self._fitted().entries)
+
+    def to_onnx(self, path: str | Path, *, images: Any = None, model: str | None = None) -> Any:
+        """Write a model as ONNX, with labels.json beside it, once onnxruntime gives the same answers.
+
+        Parameters
+        ----------
+        images : to compare on, as for `predict`; None = some of the run's. model : any of `models()`; None = the best.
+
+        Raises
+        ------
+        MissingPackageError : the extra `onnx` is not installed. ConfigError : there are no images to compare on.
+        LearnerError : the answers differ; then nothing is written.
+        """
+        from vision.onnx import write_onnx
+
+        fitted = self._fitted()
+        paths = self._some_of_run() if images is None else paths_of(images, self._settings.data.images)
+        return write_onnx(fitted, Path(path), paths, model)
+
+    def _some_of_run(self) -> list[str]:
+        from vision.task import open_task
+
+        run = getattr(self, "run_", None)
+        if run is None or not (run.path / "task").is_dir():
+            raise ConfigError("the run's images are not at hand. Fix: images=, files to compare on.")
+        return [i.path for i in open_task(str(run.path / "task")).held.images[:16]]
+
+    def guardrails(self) -> pd.DataFrame:
+        """What was checked, changed, or deserves a look: name, status, message, details."""
+        self._fitted()
+        return pd.DataFrame(self._report.rows())[["name", "status", "message", "details"]]
+
+
+def paths_of(images: Any, folder: str | None = None) -> list[str]:
+    """Files to predict: of a path (image or folder), a list of paths, an ImageSet, or a frame with a column of them.
+
+    Raises
+    ------
+    DataError : a file is not there, or nothing is.
+    """
+    if isinstance(images, ImageSet):
+        return [i.path for i in images.images]
+    if isinstance(images, str | Path):
+        path = Path(images)
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+            if not found:
+                raise DataError(f"{path} holds no images.")
+            return [str(p) for p in found]
+        images = [path]
+    elif hasattr(images, "columns"):
+        column = next((c for c in ("image", "file", "path", "image_url", "filename") if c in images.columns), None)
+        if column is None:
+            raise DataError(f"none of the columns {', '.join(map(str, images.columns))} is named image, file or path.")
+        images = list(images[column])
+    root = Path(folder) if folder is not None else Path()
+    out = [Path(p) if Path(p).is_absolute() or Path(p).exists() else root / Path(p) for p in images]
+    missing = [p for p in out if not p.is_file()]
+    if missing:
+        raise DataError(f"{len(missing)} of {len(out)} images are not there, first {missing[0]}.")
+    return [str(p) for p in out]
+
+
+class ClassAnswers(Answers):
+    """Of classifiers."""
+
+    def predict_proba(self, images: Any, *, model: str | None = None) -> np.ndarray:
+        """Probabilities of the labels in the order of `classes_`, shape [images, classes].
+
+        Parameters
+        ----------
+        images : a path (of an image or a folder), a list of paths, an ImageSet or a frame with a column image.
+        model : any of `models()`; None = the best.
+        """
+        self._fitted()
+        return np.asarray(self._predicted(paths_of(images, self._settings.data.images), model))
+
+    def predict(self, images: Any, *, model: str | None = None) -> Any:
+        """Most probable label of each image, shape [images]; of several labels a tuple of those above a half each."""
+        prob = self.predict_proba(images, model=model)
+        if self._kind == "multiclass":
+            return self.classes_[prob.argmax(axis=1)]
+        return [tuple(self.classes_[row >= 0.5].tolist()) for row in prob]
+
+    def evaluate(
+        self, images: Any, *, where: Mapping[str, str] | None = None, model: str | None = None
+    ) -> dict[str, float]:
+        """All metrics on labelled images, which `fit` would take."""
+        truth = self._truth(images, where)
+        prob = np.asarray(self._predicted([i.path for i in truth.images], model))
+        return class_scores(self._kind, truth.codes(), prob)
+
+    def by_label(
+        self, images: Any, *, where: Mapping[str, str] | None = None, model: str | None = None
+    ) -> pd.DataFrame:
+        """Precision, recall, f1, support, AUC and average precision of each label, and their means."""
+        from vision.labels import per_class, per_label
+
+        truth = self._truth(images, where)
+        prob = np.asarray(self._predicted([i.path for i in truth.images], model))
+        table = per_class if self._kind == "multiclass" else per_label
+        return pd.DataFrame(table(truth.codes(), prob, truth.classes))
+
+    def answers(self, images: Any, *, model: str | None = None) -> list[dict[str, Any]]:
+        """One JSON object an image, as services answer: filename, probs, labels."""
+        paths = paths_of(images, self._settings.data.images)
+        prob = np.asarray(self._predicted(paths, model))
+        names = self.classes_.tolist()
+        return [
+            {"filename": Path(p).name, "probs": [float(v) for v in row], "labels": names}
+            for p, row in zip(paths, prob, strict=True)
+        ]
+
+    def explain(
+        self, images: Any, *, label: str | None = None, method: str = "grad_cam", model: str | None = None
+    ) -> np.ndarray:
+        """What in each image speaks for a label, shape [images, h, w], 0..1.
+
+        Parameters
+        ----------
+        label : of `classes_`; None = the most probable of each image. method : grad_cam (Selvaraju et al. 2017) or
+            integrated_gradients (Sundararajan et al. 2017), both by captum.
+        """
+        from vision.explain import maps
+
+        member: Any = self._fitted().single(model)
+        return maps(member, paths_of(images, self._settings.data.images), label, method)
+
+    def gallery(
+        self,
+        path: str | Path,
+        images: Any,
+        *,
+        where: Mapping[str, str] | None = None,
+        most: int = 24,
+        model: str | None = None,
+    ) -> Path:
+        """Write one HTML file with the images the model is most wrong about."""
+        from vision.galleries import worst_classes
+
+        truth = self._truth(images, where)
+        prob = np.asarray(self._predicted([i.path for i in truth.images], model))
+        return worst_classes(Path(path), truth, prob, most)
+
+
+class ObjectAnswers(Answers):
+    """Of detectors and segmenters."""
+
+    def predict(self, images: Any, *, model: str | None = None) -> list[Objects]:
+        """Objects of each image, the most certain first; boxes are shares of the sides, labels codes of `classes_`.
+
+        Parameters
+        ----------
+        images : a path (of an image or a folder), a list of paths, an ImageSet or a frame with a column image.
+        model : any of `models()`; None = the best.
+        """
+        self._fitted()
+        found: list[Objects] = self._predicted(paths_of(images, self._settings.data.images), model)
+        return found
+
+    def evaluate(
+        self, images: Any, *, where: Mapping[str, str] | None = None, model: str | None = None, coco: bool = False
+    ) -> dict[str, float]:
+        """Mean average precision (Pascal VOC, overlap of a half), precision and recall.
+
+        Parameters
+        ----------
+        coco : whether the twelve numbers of COCO come too.
+        """
+        truth = self._truth(images, where)
+        found = self._everything([i.path for i in truth.images], model)
+        out = object_scores(truth_of(truth), found, truth.classes)
+        if coco:
+            from vision.scores import coco_scores
+
+            out |= coco_scores(truth_of(truth), found, truth.classes, masks=self._kind == "segmentation")
+        return out
+
+    def by_label(
+        self, images: Any, *, where: Mapping[str, str] | None = None, model: str | None = None
+    ) -> pd.DataFrame:
+        """Average precision, precision, recall and counts of each label."""
+        from vision.scores import average_precision
+
+        truth = self._truth(images, where)
+        found = self._everything([i.path for i in truth.images], model)
+        masks = self._kind == "segmentation"
+        return pd.DataFrame(average_precision(truth_of(truth), found, truth.classes, masks=masks).per_label)
+
+    def _everything(self, paths: Sequence[str], model: str | None) -> list[Objects]:
+        """Objects down to low scores, which mean average precision looks at."""
+        member: Any = self._fitted().single(model)
+        found: list[Objects] = member.predict(paths, self._settings.search.device, everything=True)
+        return found
+
+    def everything(self, images: Any, *, model: str | None = None) -> list[Objects]:
+        """Objects of each image down to low scores, which mean average precision looks at; else as `predict`."""
+        return self._everything(paths_of(images, self._settings.data.images), model)
+
+    def answers(self, images: Any, *, model: str | None = None) -> list[dict[str, Any]]:
+        """One JSON object an image, as services answer: filename, boxes with label, score and outline."""
+        from vision.objects import mask_outlines
+
+        paths = paths_of(images, self._settings.data.images)
+        names = self.classes_.tolist()
+        out = []
+        for path, found in zip(paths, self._predicted(paths, model), strict=True):
+            boxes = []
+            for k in range(len(found)):
+                box = dict(zip(("topX", "topY", "bottomX", "bottomY"), map(float, found.boxes[k]), strict=True))
+                one: dict[str, Any] = {
+                    "box": box,
+                    "label": names[int(found.labels[k])],
+                    "score": float(found.scores[k]),
+                }
+                if found.masks is not None:
+                    one["polygon"] = [list(map(float, part)) for part in mask_outlines(found.masks[k], found.size)]
+                boxes.append(one)
+            out.append({"filename": Path(path).name, "boxes": boxes})
+        return out
+
+    def gallery(
+        self,
+        path: str | Path,
+        images: Any,
+        *,
+        where: Mapping[str, str] | None = None,
+        most: int = 24,
+        model: str | None = None,
+    ) -> Path:
+        """Write one HTML file with the images of the most missed and false objects."""
+        from vision.galleries import worst_objects
+
+        truth = self._truth(images, where)
+        found = self._predicted([i.path for i in truth.images], model)
+        return worst_objects(Path(path), truth, found, most)

@@ -1,0 +1,71 @@
+"""Galleries: one HTML file with the images a model is most wrong about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vision.data.pictures import load_picture
+from vision.drawing import draw_labels, draw_objects, gallery
+from vision.scores import tally
+from vision.task import truth_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vision.data.records import ImageSet
+    from vision.objects import Objects
+
+_SIDE = 480
+
+
+def worst_classes(path: Path, images: ImageSet, prob: np.ndarray, most: int) -> Path:
+    """Write the images with the largest logarithmic loss, what they are and what was said.
+
+    Parameters
+    ----------
+    prob : shape [images, classes].
+    """
+    y = images.codes()
+    tiny = np.clip(prob, 1e-9, 1 - 1e-9)
+    if y.ndim == 1:
+        loss = -np.log(tiny[np.arange(len(y)), y])
+    else:
+        loss = -(y * np.log(tiny) + (1 - y) * np.log(1 - tiny)).sum(axis=1)
+    entries = []
+    for k in np.argsort(-loss, kind="stable")[:most]:
+        image = images.images[int(k)]
+        if y.ndim == 1:
+            said, right = images.classes[int(prob[k].argmax())], prob[k].argmax() == y[k]
+            lines = [f"true {image.labels[0]}", f"said {said} {prob[k].max():.2f}"]
+        else:
+            names = {images.classes[j] for j in np.flatnonzero(prob[k] >= 0.5)}
+            right = names == set(image.labels)
+            missed, false = sorted(set(image.labels) - names), sorted(names - set(image.labels))
+            lines = [f"missed {', '.join(missed) or 'none'}", f"false {', '.join(false) or 'none'}"]
+        picture = draw_labels(_small(image.path), lines, right=bool(right))
+        entries.append((picture, f"{Path(image.path).name}: loss {loss[k]:.2f}"))
+    return gallery(path, entries, title="Images of the largest loss")
+
+
+def worst_objects(path: Path, images: ImageSet, found: Sequence[Objects], most: int) -> Path:
+    """Write the images with the most missed, wrong, false and duplicate objects."""
+    truth = truth_of(images)
+    masks = images.kind == "segmentation"
+    counts = [tally(t, f, masks=masks) for t, f in zip(truth, found, strict=True)]
+    wrong = np.array([sum(v for name, v in c.items() if name != "found") for c in counts])
+    entries = []
+    for k in np.argsort(-wrong, kind="stable")[:most]:
+        image = images.images[int(k)]
+        picture = draw_objects(load_picture(image.path), found[k], truth[k], images.classes)
+        told = ", ".join(f"{name} {value}" for name, value in counts[k].items())
+        entries.append((picture, f"{Path(image.path).name}: {told}"))
+    return gallery(path, entries, title="Images of the most missed and false objects", note="True objects are dashed.")
+
+
+def _small(path: str) -> Any:
+    picture = load_picture(path, most=2 * _SIDE)
+    picture.thumbnail((_SIDE, _SIDE))
+    return picture

@@ -1,0 +1,1 @@
+"""Learners of images: a head on frozen features, fine-tuning, detectors."""

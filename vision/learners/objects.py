@@ -1,0 +1,446 @@
+"""Objects of images: torchvision's detectors on our backbones, trained by the same loop as classifiers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from vision.config import Training, tiles
+from vision.data.pictures import load_picture
+from vision.learners.base import Fit, pack, unpack
+from vision.models.backbones import build
+from vision.models.detectors import build_detector, check_kind, parse
+from vision.objects import Mask, Objects, suppress, to_arrays, true_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import torch
+
+    from automl.candidates import JsonScalar
+    from automl.trial import State, Trial
+    from vision.data.records import Image
+    from vision.learners.base import Work
+
+_LOW, _MOST = 0.02, 300
+"""Least score, and most objects of an image, that mean average precision looks at."""
+
+_JUDGED = 0.35
+"""What predicting costs, in trainings of the same image."""
+
+_KEPT = ("strides", "channels", "convolutions", "box_width", "box_samples", "mask_width")
+"""Parameters of networks besides those of `vision.config.Training`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMember:
+    """A fitted detector.
+
+    Parameters
+    ----------
+    learner, kind, detector, backbone, classes : what it is. params : what the network was built with.
+    arrays : its weights.
+    """
+
+    learner: str
+    kind: str
+    detector: str
+    backbone: str
+    classes: tuple[str, ...]
+    params: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    def state(self) -> State:
+        """JSON and arrays."""
+        own = {k: getattr(self, k) for k in ("learner", "kind", "detector", "backbone", "params")}
+        return {**own, "classes": list(self.classes)}, {"weights": pack(self.arrays)}
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """Read what `state` gave."""
+        own, blobs = state
+        return cls(**{**own, "classes": tuple(own["classes"])}, arrays=unpack(blobs["weights"]))
+
+    def network(self) -> Any:
+        """Network with its weights, ready to predict."""
+        from vision.networks.training import fill
+
+        network = build_detector(self.detector, build(self.backbone, "none"), len(self.classes), self.params)
+        fill(network, self.arrays)
+        network.eval()
+        return network
+
+    def predict(self, paths: Sequence[str], device: str = "auto", *, everything: bool = False) -> list[Objects]:
+        """Objects of each image, the most certain first.
+
+        Parameters
+        ----------
+        everything : down to low scores, as mean average precision wants it.
+        """
+        import torch
+
+        from vision.networks.training import pick_device
+
+        place = pick_device(device)
+        network = self.network().to(place)
+        _look(network, self.params, everything=everything)
+        out = []
+        with torch.inference_mode():
+            for path in paths:
+                picture = load_picture(path)
+                out.append(seen(network, picture, self.params, place, masks=self.kind == "segmentation"))
+        return out
+
+
+def _look(network: Any, params: Mapping[str, Any], *, everything: bool) -> None:
+    from vision.networks.detectors import set_thresholds
+
+    most = int(params["box_detections_per_img"])
+    score = _LOW if everything else float(params["box_score_thresh"])
+    set_thresholds(
+        network, score=score, nms=float(params["box_nms_thresh"]), most=max(most, _MOST) if everything else most
+    )
+
+
+def fitted_size(size: tuple[int, int], params: Mapping[str, Any]) -> tuple[int, int]:
+    """Width and height at which a network looks at an image: the shorter side min_size, the longer at most max_size."""
+    scale = min(int(params["min_size"]) / min(size), int(params["max_size"]) / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def picture_tensor(picture: Any, size: tuple[int, int], device: torch.device) -> torch.Tensor:
+    """Picture at a size as colours 0..1, shape [3, h, w]."""
+    import torch
+    from PIL import Image as Pillow
+
+    if picture.size != size:
+        picture = picture.resize(size, Pillow.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(picture)).to(device).permute(2, 0, 1).float().div(255)
+
+
+def seen(network: Any, picture: Any, params: Mapping[str, Any], device: torch.device, *, masks: bool) -> Objects:
+    """Objects of one picture, by tiles where `tile_grid_size` says so; masks are those of the picture's own size."""
+    columns, rows = tiles(str(params.get("tile_grid_size", "none")))
+    if (columns, rows) == (1, 1):
+        return whole(network, picture, params, device, masks=masks)
+    lap = float(params["tile_overlap_ratio"])
+    width, height = picture.size
+    step = width / (columns - (columns - 1) * lap), height / (rows - (rows - 1) * lap)
+    parts = [whole(network, picture, params, device, masks=masks)]
+    for column in range(columns):
+        for row in range(rows):
+            left, top = round(column * step[0] * (1 - lap)), round(row * step[1] * (1 - lap))
+            box = left, top, min(width, left + math.ceil(step[0])), min(height, top + math.ceil(step[1]))
+            found = whole(network, picture.crop(box), params, device, masks=masks)
+            parts.append(_moved(found, box, picture.size))
+    joined = Objects(
+        np.concatenate([p.boxes for p in parts]),
+        np.concatenate([p.labels for p in parts]),
+        np.concatenate([p.scores for p in parts]),
+        tuple(m for p in parts for m in p.masks or ()) if masks else None,
+        None,
+        picture.size,
+    )
+    return suppress(joined, float(params["tile_predictions_nms_thresh"]))
+
+
+def _moved(found: Objects, box: tuple[int, int, int, int], size: tuple[int, int]) -> Objects:
+    """Objects of a tile on the whole image."""
+    left, top, right, bottom = box
+    scale = np.array([right - left, bottom - top, right - left, bottom - top], dtype=float)
+    boxes = (found.boxes * scale + [left, top, left, top]) / [*size, *size]
+    masks = None if found.masks is None else tuple(Mask(m.left + left, m.top + top, m.bits) for m in found.masks)
+    return replace(found, boxes=boxes, masks=masks, size=size)
+
+
+def whole(network: Any, picture: Any, params: Mapping[str, Any], device: torch.device, *, masks: bool) -> Objects:
+    """Objects of one picture looked at as a whole."""
+    size = fitted_size(picture.size, params)
+    found = network([picture_tensor(picture, size, device)])[0]
+    first = int(hasattr(network, "roi_heads"))  # detectors of two stages count the background as 0
+    threshold = float(params["mask_pixel_score_threshold"])
+    return objects_of(found, size, picture.size, threshold, first=first, masks=masks)
+
+
+def objects_of(
+    found: Mapping[str, torch.Tensor],
+    size: tuple[int, int],
+    own: tuple[int, int],
+    threshold: float,
+    *,
+    first: int,
+    masks: bool,
+) -> Objects:
+    """What a network gave for an image of `size`, on an image of its own size; `first` : number of the first class."""
+    boxes = found["boxes"].float().cpu().numpy().astype(float) / [*size, *size]
+    order = np.argsort(-found["scores"].float().cpu().numpy(), kind="stable")
+    boxes = np.clip(boxes, 0, 1)
+    shapes = None
+    if masks:
+        pixels = found["masks"].float().cpu().numpy()[:, 0]
+        shapes = tuple(_crop(pixels[k], boxes[k], own, threshold) for k in order)
+    labels = found["labels"].cpu().numpy().astype(np.int64) - first
+    scores = found["scores"].float().cpu().numpy().astype(float)
+    return Objects(boxes[order], labels[order], scores[order], shapes, None, own)
+
+
+def _crop(pixels: np.ndarray, box: np.ndarray, own: tuple[int, int], threshold: float) -> Mask:
+    """Mask of one object on the image's own pixels, cut to its box; `pixels` are chances on the size it was seen at."""
+    from PIL import Image as Pillow
+
+    width, height = own
+    left, top = max(int(box[0] * width) - 1, 0), max(int(box[1] * height) - 1, 0)
+    right, bottom = min(math.ceil(box[2] * width) + 1, width), min(math.ceil(box[3] * height) + 1, height)
+    if right <= left or bottom <= top:
+        return Mask(left, top, np.zeros((0, 0), dtype=bool))
+    scale_x, scale_y = pixels.shape[1] / width, pixels.shape[0] / height
+    if (scale_x, scale_y) == (1.0, 1.0):
+        return Mask(left, top, pixels[top:bottom, left:right] >= threshold)
+    source = left * scale_x, top * scale_y, right * scale_x, bottom * scale_y
+    part = Pillow.fromarray(pixels).resize((right - left, bottom - top), Pillow.Resampling.BILINEAR, box=source)
+    return Mask(left, top, np.asarray(part) >= threshold)
+
+
+class _Samples:
+    """Images of one part at the size they are looked at, with their objects; decoded once where they fit."""
+
+    def __init__(
+        self, images: Sequence[Image], classes: Sequence[str], plan: Training, mb: float, *, masks: bool
+    ) -> None:
+        self.images = list(images)
+        self.classes = classes
+        self.plan = plan
+        self.masks = masks
+        params = {"min_size": plan.min_size, "max_size": plan.max_size}
+        self.sizes = [fitted_size((i.width, i.height), params) for i in self.images]
+        self._kept: dict[int, np.ndarray] | None = {} if 3 * sum(w * h for w, h in self.sizes) / 1e6 <= mb else None
+        self._objects: dict[int, Objects] = {}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def objects(self, k: int) -> Objects:
+        """True objects of an image, on the size it is looked at."""
+        if k not in self._objects:
+            self._objects[k] = true_objects(self.images[k], self.classes, self.sizes[k], masks=self.masks)
+        return self._objects[k]
+
+    def pixels(self, k: int) -> np.ndarray:
+        """Image, uint8 [h, w, 3]."""
+        if self._kept is not None and k in self._kept:
+            return self._kept[k]
+        from PIL import Image as Pillow
+
+        picture = load_picture(self.images[k].path, most=max(self.sizes[k]))
+        out = np.array(picture.resize(self.sizes[k], Pillow.Resampling.BILINEAR))
+        if self._kept is not None:
+            self._kept[k] = out
+        return out
+
+    def sample(self, k: int) -> tuple[Any, dict[str, Any]]:
+        """Image and target as tv_tensors; crowds are left out."""
+        import torch
+        from torchvision import tv_tensors
+
+        image = torch.from_numpy(self.pixels(k)).permute(2, 0, 1)
+        objects = self.objects(k)
+        if objects.crowd is not None:
+            objects = objects.take(~objects.crowd)
+        width, height = self.sizes[k]
+        boxes = torch.from_numpy(objects.boxes * [width, height, width, height]).float()
+        target: dict[str, Any] = {
+            "boxes": tv_tensors.BoundingBoxes(boxes.reshape(-1, 4), format="XYXY", canvas_size=(height, width)),
+            "labels": torch.from_numpy(objects.labels + 1),
+        }
+        if self.masks:
+            bits = torch.zeros((len(objects), height, width), dtype=torch.uint8)
+            for j, mask in enumerate(objects.masks or ()):
+                h, w = mask.bits.shape
+                bits[j, mask.top : mask.top + h, mask.left : mask.left + w] = torch.from_numpy(mask.bits)
+            target["masks"] = tv_tensors.Mask(bits)
+        return tv_tensors.Image(image), target
+
+
+class Detector:
+    """Trains a detector; boxes or outlines.
+
+    Parameters (of a trial): detector (`fcos`, `fasterrcnn`, `retinanet`, `maskrcnn`), backbone, strides, channels and
+    the like of the network, and those of `vision.config.Training`.
+    """
+
+    member: ClassVar = ObjectMember
+
+    def fit(self, work: Work, params: Mapping[str, JsonScalar], trial: Trial, checkpoint: Path) -> Fit:
+        """Train, and predict with the weights of the best epoch."""
+        import torch
+
+        from vision.networks.detectors import learning_mode
+        from vision.networks.training import frozen_layers, parameters_of, pick_device, seed_all, train
+
+        s, begun = work.settings, perf_counter()
+        device = pick_device(s.device, trial.number)
+        seed_all(trial.seed, 0)
+        detector, backbone = parse(str(params["detector"]))
+        check_kind(detector, s.kind)
+        backbone = str(params.get("backbone") or backbone or "efficientnet_lite0")
+        plan = Training.of(s.kind, backbone, params)
+        own = _network_params(plan, params)
+        network = build_detector(detector, work.backbone(backbone, weights=s.start is None), len(s.classes), own)
+        self._start(work, network)
+        network = network.to(device, memory_format=torch.channels_last)
+        frozen_layers(network.backbone.body, plan.layers_to_freeze)
+        run = _Epochs(work, plan, own, device)
+        trained = train(
+            network,
+            plan,
+            run.job(),
+            seed=trial.seed,
+            device=device,
+            deadline=trial.deadline,
+            checkpoint=checkpoint,
+            report=trial.report,
+            prepare=learning_mode,
+        )
+        with torch.inference_mode():
+            found = run.found(network)
+        own["box_score_thresh"] = best_threshold(run.truth, found, masks=run.masks)
+        member = ObjectMember("Detector", s.kind, detector, backbone, s.classes, own, parameters_of(network))
+        info = {
+            "windows": 1,
+            "fit_s": perf_counter() - begun,
+            "epoch": trained.epoch,
+            "epochs": trained.epochs,
+            "stopped": trained.stopped,
+            "image_size": plan.min_size,
+            "batch": plan.training_batch_size,
+            "least_seconds": 20.0,
+            "score": own["box_score_thresh"],
+            "history": trained.history,
+        }
+        return Fit(member, to_arrays(found), info, pruned=trained.stopped == "pruned")
+
+    @staticmethod
+    def _start(work: Work, network: Any) -> None:
+        """Begin with the weights of an earlier model, where they fit."""
+        from pathlib import Path as FilePath
+
+        from automl.bundle import load_bundle
+        from automl.errors import ConfigError
+        from vision.networks.training import fill
+
+        if work.settings.start is None:
+            return
+        folder = FilePath(work.settings.start)
+        _, states = load_bundle(folder / "model" if (folder / "model").is_dir() else folder)
+        for name in states:
+            if states[name][0].get("learner") == "Detector":
+                fill(network, unpack(states[name][1]["weights"]), strict=False)
+                return
+        raise ConfigError(f"the model in {folder} has no detector to begin with.")
+
+
+def _network_params(plan: Training, params: Mapping[str, Any]) -> dict[str, Any]:
+    """What a network is built with, and what predictions need."""
+    names = (
+        "min_size",
+        "max_size",
+        "box_score_thresh",
+        "box_nms_thresh",
+        "box_detections_per_img",
+        "tile_grid_size",
+        "tile_overlap_ratio",
+        "tile_predictions_nms_thresh",
+        "mask_pixel_score_threshold",
+        "max_number_of_polygon_points",
+    )
+    return {**{n: getattr(plan, n) for n in names}, **{k: params[k] for k in _KEPT if k in params}}
+
+
+class _Epochs:
+    """Batches, losses and scores of one training."""
+
+    def __init__(self, work: Work, plan: Training, params: dict[str, Any], device: torch.device) -> None:
+        from vision.augment import Augmentation, no_upside, train_transform
+
+        s = work.settings
+        self.settings, self.plan, self.params, self.device = s, plan, params, device
+        self.masks = s.kind == "segmentation"
+        self.train = _Samples(work.train.images, s.classes, plan, s.memory_mb, masks=self.masks)
+        self.held = _Samples(work.held.images, s.classes, plan, s.memory_mb, masks=self.masks)
+        augmentation = Augmentation(**(s.augmentation or {}))
+        turns = augmentation.turns
+        if turns is None:
+            turns = no_upside([true_objects(i, s.classes) for i in work.train.images])
+        self.transform = train_transform(s.kind, 0, augmentation, turns=turns)
+        self.truth = [true_objects(i, s.classes, masks=self.masks) for i in work.held.images]
+
+    def job(self) -> Any:
+        """For the loop."""
+        from vision.networks.training import Job
+
+        batch = self.plan.training_batch_size
+        steps = max(1, len(self.train) // batch)
+        return Job(steps, lambda _: self._batches(steps), self._loss, self._judge, _JUDGED * len(self.held) / batch)
+
+    def _batches(self, steps: int) -> Iterator[tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]]:
+        import torch
+
+        order = torch.randperm(len(self.train)).numpy()
+        for rows in np.array_split(order, steps):
+            images, targets = [], []
+            for k in rows.tolist():
+                image, target = self.transform(*self.train.sample(k))
+                images.append(image.to(self.device).float().div(255))
+                targets.append({name: value.to(self.device) for name, value in target.items()})
+            yield images, targets
+
+    def _loss(self, network: Any, batch: tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]) -> torch.Tensor:
+        images, targets = batch
+        if not hasattr(network, "roi_heads"):  # one stage: classes count from 0
+            targets = [{**t, "labels": t["labels"] - 1} for t in targets]
+        losses = network(images, targets)
+        total: torch.Tensor = sum(losses.values())
+        return total
+
+    def found(self, network: Any) -> list[Objects]:
+        """Objects of the held-out images, down to low scores."""
+        _look(network, self.params, everything=True)
+        out = []
+        for k in range(len(self.held)):
+            picture = load_picture(self.held.images[k].path)
+            out.append(seen(network, picture, self.params, self.device, masks=self.masks))
+        return out
+
+    def _judge(self, network: Any) -> float:
+        from vision.task import object_scores
+
+        value = object_scores(self.truth, self.found(network), self.settings.classes)["mean_average_precision"]
+        return -value if math.isfinite(value) else 0.0
+
+
+def best_threshold(truth: Sequence[Objects], found: Sequence[Objects], *, masks: bool) -> float:
+    """Least score at which objects are given: where precision and recall are best together (F1) on held-out images."""
+    from vision.scores import matches
+
+    scores, right, count = [np.zeros(0)], [np.zeros(0, dtype=bool)], 0
+    for true, given in zip(truth, found, strict=True):
+        hit = np.zeros(len(given), dtype=bool)
+        for code in np.unique(given.labels):
+            rows = np.flatnonzero(given.labels == code)
+            match, _ = matches(true.take(true.labels == code), given.take(rows), 0.5, masks=masks)
+            hit[rows] = match >= 0
+        scores.append(given.scores)
+        right.append(hit)
+        count += len(true)
+    score, hits = np.concatenate(scores), np.concatenate(right)
+    if not hits.any():
+        return 0.3
+    order = np.argsort(-score, kind="stable")
+    sofar = np.cumsum(hits[order])
+    f1 = 2 * sofar / (np.arange(1, len(sofar) + 1) + count)
+    return float(np.clip(score[order][int(f1.argmax())] - 1e-6, 0.05, 0.95))

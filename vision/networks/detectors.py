@@ -1,0 +1,218 @@
+"""torchvision's detectors on a feature pyramid over any backbone, with heads slim enough for a processor."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torchvision.models import detection
+from torchvision.models.detection import faster_rcnn, mask_rcnn
+from torchvision.models.detection import fcos as tv_fcos
+from torchvision.models.detection import retinanet as tv_retinanet
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
+
+from automl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from vision.models.backbones import Backbone
+
+_CHANNELS, _CONVOLUTIONS = 128, 2
+_STRIDES = (8, 16, 32)
+_RATIOS = (0.5, 1.0, 2.0)
+_ANCHORS = (4.0, 5.6)
+"""Sides of anchors, in strides of their level."""
+
+
+def maps_of(module: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    """Feature maps of each resolution of a backbone, finest first.
+
+    Raises
+    ------
+    ConfigError : the backbone has none, as transformers.
+    """
+    if hasattr(module, "maps"):
+        return list(module.maps(x))
+    if hasattr(module, "layer4"):
+        x = module.relu(module.bn1(module.conv1(x)))
+        out = [x]
+        x = module.maxpool(x)
+        for layer in (module.layer1, module.layer2, module.layer3, module.layer4):
+            x = layer(x)
+            out.append(x)
+        return out
+    if not isinstance(getattr(module, "features", None), nn.Sequential):
+        raise ConfigError(f"{type(module).__name__} has no feature maps. Fix: a convolutional backbone.")
+    out = []
+    y = x
+    for k, layer in enumerate(module.features):
+        z = layer(y)
+        if z.shape[-1] < y.shape[-1] and k:
+            out.append(y)
+        y = z
+    return [*out, y]
+
+
+class Pyramid(nn.Module):  # type: ignore[misc]
+    """Feature pyramid: maps of some strides, all with as many channels.
+
+    Parameters
+    ----------
+    strides : of the levels, powers of two. extra : whether one more level is pooled from the last.
+    """
+
+    def __init__(self, backbone: Backbone, strides: Sequence[int], channels: int, *, extra: bool) -> None:
+        super().__init__()
+        self.body = backbone.module
+        self.body.eval()
+        with torch.no_grad():
+            side = 128
+            found = maps_of(self.body, torch.zeros(1, 3, side, side))
+        known = {side // m.shape[-1]: k for k, m in enumerate(found)}
+        missing = [s for s in strides if s not in known]
+        if missing:
+            raise ConfigError(
+                f"{backbone.name} has no maps of stride {missing[0]}. It has {', '.join(map(str, known))}."
+            )
+        self.levels = [known[s] for s in strides]
+        widths = [found[k].shape[1] for k in self.levels]
+        self.pyramid = FeaturePyramidNetwork(widths, channels, LastLevelMaxPool() if extra else None)
+        self.out_channels = channels
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Maps by level."""
+        found = maps_of(self.body, x.contiguous(memory_format=torch.channels_last))
+        maps: dict[str, torch.Tensor] = self.pyramid(OrderedDict((str(n), found[k]) for n, k in enumerate(self.levels)))
+        return maps
+
+
+def _strides(params: Mapping[str, Any]) -> tuple[int, ...]:
+    given = str(params.get("strides") or "")
+    return tuple(int(s) for s in given.split(",")) if given else _STRIDES
+
+
+def _common(backbone: Backbone, params: Mapping[str, Any]) -> dict[str, Any]:
+    """What all detectors are told of pixels."""
+    return {
+        "min_size": int(params["min_size"]),
+        "max_size": int(params["max_size"]),
+        "image_mean": list(backbone.mean),
+        "image_std": list(backbone.std),
+    }
+
+
+def fcos(backbone: Backbone, n_classes: int, params: Mapping[str, Any]) -> nn.Module:
+    """FCOS: no anchors, a centre and four distances at each place."""
+    strides, channels = _strides(params), int(params.get("channels") or _CHANNELS)
+    body = Pyramid(backbone, strides, channels, extra=True)
+    levels = (*strides, 2 * strides[-1])
+    anchors = AnchorGenerator(tuple((s,) for s in levels), ((1.0,),) * len(levels))
+    head = tv_fcos.FCOSHead(channels, 1, n_classes, int(params.get("convolutions") or _CONVOLUTIONS))
+    return detection.FCOS(
+        body,
+        n_classes,
+        anchor_generator=anchors,
+        head=head,
+        score_thresh=float(params["box_score_thresh"]),
+        nms_thresh=float(params["box_nms_thresh"]),
+        detections_per_img=int(params["box_detections_per_img"]),
+        **_common(backbone, params),
+    )
+
+
+def retinanet(backbone: Backbone, n_classes: int, params: Mapping[str, Any]) -> nn.Module:
+    """RetinaNet: anchors and the focal loss."""
+    strides, channels = _strides(params), int(params.get("channels") or _CHANNELS)
+    body = Pyramid(backbone, strides, channels, extra=True)
+    anchors = _anchors((*strides, 2 * strides[-1]))
+    count = anchors.num_anchors_per_location()[0]
+    head = tv_retinanet.RetinaNetHead(channels, count, n_classes, _norm)
+    convolutions = int(params.get("convolutions") or _CONVOLUTIONS)
+    for part in (head.classification_head, head.regression_head):
+        part.conv = nn.Sequential(*list(part.conv.children())[:convolutions])
+    return detection.RetinaNet(
+        body,
+        n_classes,
+        anchor_generator=anchors,
+        head=head,
+        score_thresh=float(params["box_score_thresh"]),
+        nms_thresh=float(params["box_nms_thresh"]),
+        detections_per_img=int(params["box_detections_per_img"]),
+        **_common(backbone, params),
+    )
+
+
+def _norm(channels: int) -> nn.Module:
+    return nn.GroupNorm(32, channels)
+
+
+def _anchors(levels: Sequence[int]) -> AnchorGenerator:
+    sizes = tuple(tuple(int(k * s) for k in _ANCHORS) for s in levels)
+    return AnchorGenerator(sizes, (_RATIOS,) * len(levels))
+
+
+def _two_stage(backbone: Backbone, n_classes: int, params: Mapping[str, Any]) -> dict[str, Any]:
+    """What Faster and Mask R-CNN share."""
+    strides, channels = _strides(params), int(params.get("channels") or _CHANNELS)
+    body = Pyramid(backbone, strides, channels, extra=True)
+    names = [str(k) for k in range(len(strides))]
+    width = int(params.get("box_width") or 256)
+    most = int(params["box_detections_per_img"])
+    return {
+        "backbone": body,
+        "rpn_anchor_generator": _anchors((*strides, 2 * strides[-1])),
+        "rpn_pre_nms_top_n_train": 1000,
+        "rpn_post_nms_top_n_train": 500,
+        "rpn_pre_nms_top_n_test": 1000,
+        "rpn_post_nms_top_n_test": max(300, 2 * most),
+        "box_roi_pool": MultiScaleRoIAlign(names, 7, 2),
+        "box_head": faster_rcnn.TwoMLPHead(channels * 49, width),
+        "box_predictor": faster_rcnn.FastRCNNPredictor(width, n_classes + 1),
+        "box_score_thresh": float(params["box_score_thresh"]),
+        "box_nms_thresh": float(params["box_nms_thresh"]),
+        "box_detections_per_img": most,
+        "box_batch_size_per_image": int(params.get("box_samples") or 128),
+        "box_positive_fraction": 0.5,
+        **_common(backbone, params),
+    }
+
+
+def fasterrcnn(backbone: Backbone, n_classes: int, params: Mapping[str, Any]) -> nn.Module:
+    """Faster R-CNN: proposals, then their classes."""
+    return detection.FasterRCNN(**_two_stage(backbone, n_classes, params))
+
+
+def maskrcnn(backbone: Backbone, n_classes: int, params: Mapping[str, Any]) -> nn.Module:
+    """Mask R-CNN: Faster R-CNN with a mask for each object."""
+    own = _two_stage(backbone, n_classes, params)
+    body, width = own["backbone"], int(params.get("mask_width") or 64)
+    names = [str(k) for k in range(len(_strides(params)))]
+    convolutions = int(params.get("convolutions") or _CONVOLUTIONS)
+    return detection.MaskRCNN(
+        **own,
+        mask_roi_pool=MultiScaleRoIAlign(names, 14, 2),
+        mask_head=mask_rcnn.MaskRCNNHeads(body.out_channels, (width,) * convolutions, 1),
+        mask_predictor=mask_rcnn.MaskRCNNPredictor(width, width, n_classes + 1),
+    )
+
+
+def set_thresholds(network: nn.Module, *, score: float, nms: float, most: int) -> None:
+    """Set which objects a detector gives: at least `score`, overlapping by at most `nms`, at most so many."""
+    target: Any = network
+    if hasattr(network, "roi_heads"):
+        target = network.roi_heads
+        network.rpn._post_nms_top_n["testing"] = max(300, 2 * most)  # noqa: SLF001 - torchvision has no setter
+    target.score_thresh, target.nms_thresh, target.detections_per_img = score, nms, most
+
+
+def learning_mode(network: nn.Module) -> None:
+    """Learn, with the means and variances of batch normalisation as the backbone's weights have them."""
+    network.train()
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eval()

@@ -1,0 +1,104 @@
+"""What is tried: first answers in seconds, then trainings that fill the time, then the space around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from automl.candidates import Candidate, Choice, Dimension, Float
+from automl.errors import ConfigError
+from vision.models.backbones import BACKBONES, PACKAGES, package_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vision.config import SearchSettings
+    from vision.data.records import Kind
+
+_FINE: dict[str, Any] = {
+    "optimizer": "adamw",
+    "weight_decay": 0.05,
+    "training_batch_size": 32,
+    "validation_batch_size": 64,
+    "number_of_epochs": 40,
+    "early_stopping_patience": 10,
+    "frozen_statistics": True,
+    "average": 0.998,
+    "warmup_cosine_lr_warmup_epochs": 1.0,
+    "warmup_cosine_lr_cycles": 0.5,
+    "head_first": True,
+    "image_size": 0,
+}
+"""What trainings of the automatic mode share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the search runs on. gpus : how many, 0 = none."""
+
+    gpus: int
+
+
+def backbones(kind: Kind, machine: Machine) -> list[str]:
+    """Backbones of the automatic mode: those whose weights lie here, then torchvision's where there is a GPU."""
+    del kind
+    own = [name for name in PACKAGES if package_file(name) is not None]
+    if machine.gpus:
+        return [*own, "efficientnet_b0", "resnet50", "vit_b_16"]
+    return own or ["mobilenet_v2"]
+
+
+def choose(kind: Kind, search: SearchSettings, machine: Machine) -> list[Candidate]:
+    """Candidates in the order to try them.
+
+    Raises
+    ------
+    ConfigError, UnknownNameError : a model that is asked for does not exist or does not suit the task.
+    """
+    if kind in {"detection", "segmentation"}:
+        from vision.portfolio_objects import choose_objects
+
+        return choose_objects(kind, search, machine)
+    names = [BACKBONES.resolve(m) for m in search.models] if search.models else backbones(kind, machine)
+    if search.space or search.fixed:
+        space = dimensions(search.space)
+        return [Candidate.of("FineTuning", {"backbone": n, **search.fixed}, space=space, cost=10) for n in names]
+    timed = search.limits.time_limit is not None
+    out = [Candidate.of("LinearProbe", _probe(name, 128), cost=1) for name in names]
+    rate = {"multiclass": 3e-4, "multilabel": 3e-4}[kind]
+    space = {
+        "learning_rate": Float(rate / 4, rate * 4, log=True),
+        "weight_decay": Float(1e-3, 0.2, log=True),
+        "smoothing": Choice((0.0, 0.1)),
+        "mixing": Choice((0.0, 0.2)),
+    }
+    for name in names:
+        first = {**_FINE, "backbone": name, "learning_rate": rate, "time_share": 0.55 if timed else 1.0}
+        out.append(Candidate.of("FineTuning", first, space=space, cost=10))
+    if timed:
+        second = {**_FINE, "backbone": names[0], "learning_rate": rate * 2, "time_share": 0.95, "smoothing": 0.1}
+        out.append(Candidate.of("FineTuning", second, cost=10))
+    return out
+
+
+def _probe(name: str, size: int) -> dict[str, Any]:
+    if name.startswith("vit"):
+        size = 224  # transformers know one size
+    return {"backbone": name, "valid_resize_size": size, "valid_crop_size": size}
+
+
+def dimensions(space: Mapping[str, Any]) -> dict[str, Dimension]:
+    """Space as the engine takes it; a list is a choice.
+
+    Examples
+    --------
+    >>> dimensions({"optimizer": ["sgd", "adamw"]})
+    {'optimizer': Choice(options=('sgd', 'adamw'))}
+    """
+    out: dict[str, Dimension] = {}
+    for name, given in space.items():
+        made = Choice(tuple(given)) if isinstance(given, list | tuple) else given
+        if not isinstance(made, Dimension):
+            raise ConfigError(f"space[{name!r}] must be a Choice, Int, Float or a list of choices, got {given!r}.")
+        out[name] = made
+    return out

@@ -1,0 +1,70 @@
+"""What is tried for objects: one detector that fills most of the time, then the space around it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from automl.candidates import Candidate, Choice, Float
+from vision.models.detectors import check_kind, parse
+
+if TYPE_CHECKING:
+    from vision.config import SearchSettings
+    from vision.data.records import Kind
+    from vision.portfolio import Machine
+
+_SLIM: dict[str, Any] = {
+    "optimizer": "adamw",
+    "weight_decay": 0.05,
+    "learning_rate": 5e-4,
+    "training_batch_size": 4,
+    "number_of_epochs": 100,
+    "early_stopping_patience": 20,
+    "average": 0.998,
+    "warmup_cosine_lr_warmup_epochs": 1.0,
+    "warmup_cosine_lr_cycles": 0.5,
+    "box_detections_per_img": 300,
+    "layers_to_freeze": 5,
+}
+"""What trainings of the automatic mode share."""
+
+
+def choose_objects(kind: Kind, search: SearchSettings, machine: Machine) -> list[Candidate]:
+    """Candidates in the order to try them."""
+    from vision.portfolio import backbones, dimensions
+
+    heads = ["maskrcnn"] if kind == "segmentation" else ["fcos", "fasterrcnn"]
+    bodies = [b for b in backbones(kind, machine) if not b.startswith("vit")]
+    pairs = [(head, body) for head in heads for body in bodies[:1]]
+    if search.models:
+        pairs = []
+        for model in search.models:
+            head, body = parse(model)
+            check_kind(head, kind)
+            pairs.append((head, body or bodies[0]))
+    if search.space or search.fixed:
+        space = dimensions(search.space)
+        return [
+            Candidate.of("Detector", {"detector": h, "backbone": b, **search.fixed}, space=space, cost=10)
+            for h, b in pairs
+        ]
+    timed = search.limits.time_limit is not None
+    own = {**_SLIM, **(_SIZES if not machine.gpus else {}), **_SHAPE[kind]}
+    space = {
+        "learning_rate": Float(1.5e-4, 1.5e-3, log=True),
+        "training_batch_size": Choice((2, 4, 8)),
+    }
+    out = []
+    for k, (head, body) in enumerate(pairs):
+        share = 0.9 if timed and k == 0 else 1.0
+        params = {**own, "detector": head, "backbone": body, "time_share": share}
+        out.append(Candidate.of("Detector", params, space=space, cost=10))
+    return out
+
+
+_SIZES: dict[str, Any] = {"min_size": 320, "max_size": 512}
+"""Where there is no GPU."""
+
+_SHAPE: dict[str, dict[str, Any]] = {
+    "detection": {"strides": "8,16,32"},
+    "segmentation": {"strides": "4,8,16,32", "channels": 96},
+}
