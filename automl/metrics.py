@@ -272,6 +272,13 @@ REGRESSION = Metrics(
 # -- classification: y codes [n], prob [n, classes], weight [n] or None ----------------------------------------
 
 
+def normalised(probabilities: np.ndarray) -> np.ndarray:
+    """Probabilities that add up to 1 in each row."""
+    clipped = np.clip(probabilities, 0, None)
+    total = clipped.sum(axis=1, keepdims=True)
+    return np.where(total > 0, clipped / np.where(total > 0, total, 1), 1 / probabilities.shape[1])
+
+
 def accuracy(y: np.ndarray, prob: np.ndarray, weight: np.ndarray | None = None) -> float:
     """Share of rows whose most probable class is right."""
     return float(np.average(prob.argmax(axis=1) == y, weights=weight))

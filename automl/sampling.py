@@ -1,7 +1,8 @@
 """What to try next: the portfolio in its order, then TPE over candidates and their conditional spaces.
 
 What is asked for trial n depends on the seed, on n and on trials 0..n-window alone, never on timing: a run with more
-workers, and a run taken up again, ask the same.
+workers, and a run taken up again, ask the same. Instead of TPE it may be random draws (uniform in each dimension, or in
+its logarithm), or a grid: every combination once, in a fixed order, and nothing else.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ _GUIDED, _RANDOM = 8, 40
 """Draws from TPE, then at random, before the space counts as exhausted because each was tried already."""
 
 _WHICH = "candidate"
+
+_GRID_INT = 100
+"""Whole numbers that a range on a grid may have; more is a slip rather than a wish."""
 
 Sampling = Literal["tpe", "random", "grid"]
 """What is asked after the portfolio."""
@@ -79,7 +83,12 @@ class Sampler:
     ----------
     candidates : the portfolio, best guesses first, and the spaces to search later.
     seed : of the run. queue : portfolio entries still to be tried. first : number of the trial that gets the first.
-    sampling : after the portfolio: tpe, random draws, or all combinations of choices in order.
+    sampling : after the portfolio: tpe, random draws, or all combinations of choices in order (grid). On a grid only
+        candidates without a space are in the portfolio: starting values need not be one of its points.
+
+    Raises
+    ------
+    ConfigError : there is no such sampling, or a space cannot be a grid.
     """
 
     def __init__(
@@ -91,13 +100,10 @@ class Sampler:
         first: int,
         sampling: Sampling = "tpe",
     ) -> None:
-        if sampling not in get_args(Sampling):
-            raise ConfigError(f"sampling must be one of {', '.join(get_args(Sampling))}, got {sampling!r}.")
+        check_sampling(sampling, candidates)
         self._sampling = sampling
         if sampling == "grid":
-            queue = [c for c in queue if not c.space]  # the others are on the grid
-            for candidate in candidates:
-                grid_of(candidate)
+            queue = [c for c in queue if not c.space]
         self._keys = keyed(candidates)
         self._names = {candidate: key for key, candidate in self._keys.items()}
         self._seed = seed
@@ -112,7 +118,8 @@ class Sampler:
         """Add a told trial; loss is lower-is-better, NaN when there is none."""
         self._history.append((record, loss))
         in_portfolio = same_params(record.params) == same_params(record.candidate.values())
-        if in_portfolio and record.status in {"failed", "timeout"}:
+        # on a grid what equals the starting values is a point like any other, and all of them are tried
+        if in_portfolio and self._sampling != "grid" and record.status in {"failed", "timeout"}:
             self._failed.add(record.candidate)
         if self._storage is not None:
             self._add(self._storage[1], self._storage[0], record, loss)
@@ -213,12 +220,21 @@ class Sampler:
             study.add_trial(frozen)
 
 
+def check_sampling(sampling: str, candidates: Sequence[Candidate]) -> None:
+    """Refuse an unknown sampling, and a grid over spaces that have none."""
+    if sampling not in get_args(Sampling):
+        raise ConfigError(f"sampling must be one of {', '.join(get_args(Sampling))}, got {sampling!r}.")
+    if sampling == "grid":
+        for candidate in candidates:
+            grid_of(candidate)
+
+
 def grid_of(candidate: Candidate) -> Iterator[dict[str, JsonScalar]]:
-    """All combinations of a candidate's choices, the last one changing fastest.
+    """All combinations of a candidate's choices and small ranges of whole numbers, the last one changing fastest.
 
     Raises
     ------
-    ConfigError : a dimension is no list of values.
+    ConfigError : a dimension is a Float, a range on a log scale, or one of more than 100 numbers.
 
     Examples
     --------
@@ -230,11 +246,12 @@ def grid_of(candidate: Candidate) -> Iterator[dict[str, JsonScalar]]:
     for name, dimension in candidate.space:
         if isinstance(dimension, Choice):
             values.append(dimension.options)
-        elif isinstance(dimension, Int) and not dimension.log:
+        elif isinstance(dimension, Int) and not dimension.log and dimension.high - dimension.low < _GRID_INT:
             values.append(range(dimension.low, dimension.high + 1))
         else:
             raise ConfigError(
-                f"{name!r} of {candidate.learner} has no list of values for a grid. Fix: a Choice, or 'random'."
+                f"{name!r} of {candidate.learner} is {dimension!r}: a grid takes a Choice, or an Int of at most "
+                f"{_GRID_INT} numbers. Fix: a Choice of the values to try, or another sampling (random, tpe)."
             )
     names = [name for name, _ in candidate.space]
     return ({**candidate.values(), **dict(zip(names, some, strict=True))} for some in itertools.product(*values))

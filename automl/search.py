@@ -20,7 +20,7 @@ from automl.files import publish, remove
 from automl.journal import Journal
 from automl.policies import MedianAtRung, Policy
 from automl.runs import Direction, Run, TrialRecord
-from automl.sampling import Proposal, Sampler, Sampling, same_params
+from automl.sampling import Proposal, Sampler, Sampling, check_sampling, same_params
 from automl.trial import Trial
 from automl.worker import Report, describe, evaluate
 
@@ -145,6 +145,7 @@ class Search:
         sampling: Sampling = "tpe",
         policy: Policy | None = _MEDIAN,
     ) -> None:
+        check_sampling(sampling, candidates)
         if not candidates and replay is None:
             raise ConfigError("a search needs at least one candidate; all learners are blocked or missing.")
         if direction not in {"min", "max"}:
@@ -252,11 +253,9 @@ class Search:
         self._first = self._first_number()
         run.amend(metric=self._metric, direction=self._direction)
         run.set_state("running")
-        tried = {
-            (r.candidate, same_params(r.params))
-            for r in self._old.values()
-            if r.number < self._first and r.status != "cancelled" and not r.info.get("cut")
-        }
+        earlier = {n: r for n, r in self._old.items() if n < self._first}
+        self._lost = {n for n, r in earlier.items() if r.status == "cancelled" or r.info.get("cut")}
+        tried = {(r.candidate, same_params(r.params)) for n, r in earlier.items() if n not in self._lost}
         queue = [c for c in self._candidates if (c, same_params(c.values())) not in tried]
         self._sampler = Sampler(
             self._candidates, seed=self._seed, queue=queue, first=self._first, sampling=self._sampling
@@ -339,7 +338,8 @@ class Search:
             self._fed += 1
         if number in self._old:
             record = self._old[number]
-            self._sampler.note(record.candidate, record.params)
+            if self._sampling != "grid" or number not in self._lost:  # what was cut off is still to be done of a grid
+                self._sampler.note(record.candidate, record.params)
             self._done[number] = record
         elif number >= self._first and not self._ask_new(number):
             return False
@@ -415,6 +415,7 @@ class Search:
             deadline=Deadline.after(asked.limit - min(_COURTESY, asked.limit / 20)),
             directory=directory,
             thresholds=asked.thresholds,
+            by_best=self._policy is not None and self._policy.by_best,
         )
         timeout = None if math.isinf(asked.limit) else asked.limit
         asked.tries += 1

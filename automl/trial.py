@@ -32,6 +32,7 @@ class Trial:
     deadline : after it the worker is killed; a well-behaved learner gives up before.
     directory : the trial's own folder for checkpoints; what lies there is kept.
     thresholds : rung -> worst loss (lower is better) still worth going on with, fixed when the trial was asked.
+    by_best : whether they are for the best loss reported so far; else for the one reported at the rung.
     fold : only this fold is to be evaluated; None = all.
     """
 
@@ -43,6 +44,7 @@ class Trial:
     deadline: Deadline
     directory: Path
     thresholds: Mapping[int, float] = field(default_factory=dict)
+    by_best: bool = False
     fold: int | None = None
     reported: dict[int, float] = field(default_factory=dict)
 
@@ -53,7 +55,10 @@ class Trial:
         trials told before this one was asked and not on timing.
         """
         self.reported[step] = float(loss)
-        return not math.isfinite(loss) or loss > self.thresholds.get(step, math.inf)
+        if not math.isfinite(loss):
+            return True
+        judged = min(x for x in self.reported.values() if math.isfinite(x)) if self.by_best else loss
+        return judged > self.thresholds.get(step, math.inf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

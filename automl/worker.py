@@ -272,6 +272,12 @@ def _failure(error: BaseException, seconds: float) -> Report:
     return Report(status, describe(error), traceback.format_exc(), seconds, peak_mb())
 
 
+def _hopeless(trial: Trial) -> str:
+    """Why a trial was ended at a rung."""
+    rule = "its policy allows" if trial.by_best else "the median"
+    return f"stopped early: its losses were worse than {rule}"
+
+
 def _store(trial: Trial, evaluation: Evaluation, seconds: float, peak: float) -> None:
     import numpy as np
 
@@ -284,7 +290,7 @@ def _store(trial: Trial, evaluation: Evaluation, seconds: float, peak: float) ->
         "candidate": json.loads(trial.candidate.to_json()),
         "params": dict(trial.params),
         "status": "pruned" if evaluation.pruned else "completed",
-        "reason": "stopped early: its losses were worse than the median" if evaluation.pruned else "",
+        "reason": _hopeless(trial) if evaluation.pruned else "",
         "scores": {name: float(value) for name, value in evaluation.scores.items()},
         "seconds": seconds if math.isnan(evaluation.seconds) else evaluation.seconds,
         "peak_mb": peak if math.isnan(evaluation.peak_mb) else evaluation.peak_mb,

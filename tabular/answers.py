@@ -246,7 +246,7 @@ class Answers:
         return self._charts(*self._scored(X, y, model))
 
     def _charts(self, predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
-        from tabular.charts import charts_of
+        from automl.charts import charts_of
 
         fitted = self._fitted()
         wide = None if fitted.classes is not None else float(fitted.extra["y_range"])

@@ -11,8 +11,8 @@ from scipy.special import softmax
 
 from automl.ensemble import bagged_weights, combine, greedy_arrays
 from automl.errors import ConfigError
+from automl.metrics import normalised
 from automl.runs import model_names
-from tabular.task import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

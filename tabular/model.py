@@ -10,10 +10,10 @@ import numpy as np
 from automl.bundle import load_bundle, save_bundle
 from automl.ensemble import combine
 from automl.errors import UnknownNameError
+from automl.metrics import normalised
 from tabular.ensembles import Stack
 from tabular.pipeline import Pipeline
 from tabular.reading import Schema
-from tabular.task import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

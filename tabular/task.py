@@ -16,7 +16,7 @@ import numpy as np
 from automl.budget import Deadline
 from automl.bundle import read_state, write_state
 from automl.errors import LearnerError
-from automl.metrics import CLASSIFICATION, REGRESSION
+from automl.metrics import CLASSIFICATION, REGRESSION, normalised
 from automl.trial import Evaluation
 from tabular.config import FeatureSettings
 from tabular.featurize.base import Goal
@@ -290,13 +290,6 @@ def value_of(
 def find_metric(name: str, n_classes: int) -> Metric:
     """Metric of classes or of numbers by name."""
     return (CLASSIFICATION if n_classes else REGRESSION).load(name)
-
-
-def normalised(probabilities: np.ndarray) -> np.ndarray:
-    """Probabilities that add up to 1 in each row."""
-    clipped = np.clip(probabilities, 0, None)
-    total = clipped.sum(axis=1, keepdims=True)
-    return np.where(total > 0, clipped / np.where(total > 0, total, 1), 1 / probabilities.shape[1])
 
 
 def split_params(params: Mapping[str, JsonScalar]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -198,6 +198,30 @@ class ClassAnswers(Answers):
         table = per_class if self._kind == "multiclass" else per_label
         return pd.DataFrame(table(truth.codes(), prob, truth.classes))
 
+    def charts(
+        self, images: Any, *, where: Mapping[str, str] | None = None, model: str | None = None
+    ) -> dict[str, Any]:
+        """Charts of predictions against labels, as plotly figures by name.
+
+        One label: confusion matrix, ROC, precision-recall, gains, lift, calibration. Several: ROC and precision-recall
+        of each label.
+        """
+        from automl.charts import charts_of, precision_recall_curves, roc_curves
+
+        truth = self._truth(images, where)
+        prob = np.asarray(self._predicted([i.path for i in truth.images], model), dtype=float)
+        y = truth.codes()
+        if self._kind == "multiclass":
+            return charts_of(y, prob, self.classes_)
+        out = {}
+        for k, name in enumerate(truth.classes):
+            if not 0 < y[:, k].sum() < len(y):
+                continue  # all have it or none: there is no curve
+            own, chance = y[:, k].astype(int), np.stack([1 - prob[:, k], prob[:, k]], axis=1)
+            out[f"roc: {name}"] = roc_curves(own, chance, (f"not {name}", name))
+            out[f"precision_recall: {name}"] = precision_recall_curves(own, chance, (f"not {name}", name))
+        return out
+
     def answers(self, images: Any, *, model: str | None = None) -> list[dict[str, Any]]:
         """One JSON object an image, as services answer: filename, probs, labels."""
         paths = paths_of(images, self._settings.data.images)

@@ -70,9 +70,7 @@ def train_transform(kind: str, size: int, augmentation: Augmentation, *, turns: 
     if augmentation.zoom:
         fill = {tv_tensors.Image: 114, "others": 0}
         out = v2.RandomApply([v2.RandomZoomOut(side_range=(1.0, 1.5), p=1.0, fill=fill)], p=0.5)
-        part = v2.RandomIoUCrop(
-            min_scale=0.4, min_aspect_ratio=0.6, max_aspect_ratio=1.7, sampler_options=[0.7, 0.9, 1.0]
-        )
+        part = v2.RandomIoUCrop(min_scale=0.4, min_aspect_ratio=0.6, max_aspect_ratio=1.7, sampler_options=[0.0, 1.0])
         steps.append(v2.RandomApply([v2.RandomChoice([out, part])], p=augmentation.zoom))
     steps += flip
     if turns:

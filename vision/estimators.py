@@ -161,10 +161,11 @@ class _AutoVision(Answers):
         """Say what deserves a look: rare classes, one class alone."""
         if len(train) < _LEAST or not train.classes:
             raise DataError(f"there are {len(train)} images of {len(train.classes)} classes to learn from.")
-        if self._kind == "multiclass" and len(train.classes) < _LEAST:
-            raise DataError(f"all images have the label {train.classes[0]!r}; at least two are needed.")
         codes = train.codes()
         count = np.bincount(codes, minlength=len(train.classes)) if codes.ndim == 1 else (codes > 0).sum(axis=0)
+        there = [name for name, n in zip(train.classes, count, strict=True) if n]
+        if self._kind == "multiclass" and len(there) < _LEAST:
+            raise DataError(f"all images have the label {there[0]!r}; at least two labels are needed.")
         rare = [f"{name} ({int(n)})" for name, n in zip(train.classes, count, strict=True) if n < _FEW]
         text = f"{len(rare)} classes are in fewer than {_FEW} images: {', '.join(rare[:5])}"
         passed = f"each of {len(train.classes)} classes is in at least {_FEW} images"

@@ -50,10 +50,10 @@ def write_onnx(model: VisionModel, path: Path, images: Sequence[str], name: str 
 
     Raises
     ------
-    MissingPackageError : onnx, onnxscript or onnxruntime is not installed. ConfigError : members look at images of
+    MissingPackageError : onnx or onnxruntime is not installed. ConfigError : members look at images of
         different sizes. LearnerError : the answers differ; then nothing is written.
     """
-    for package in ("onnx", "onnxscript", "onnxruntime"):
+    for package in ("onnx", "onnxruntime"):
         try:
             __import__(package)
         except ImportError as error:

@@ -9,10 +9,10 @@ import pytest
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
+from automl import charts, curves
+from automl.charts import charts_of
 from automl.errors import DataError
 from automl.metrics import CLASSIFICATION
-from tabular import charts, curves
-from tabular.charts import charts_of
 from tabular.report import MOST_ROWS, write_report
 
 NASTY = "</script><b>bold</b><script>alert(1)</script>"

@@ -179,10 +179,7 @@ def test_coco_scores_agree_with_torchmetrics(masks):
     detection = pytest.importorskip("torchmetrics.detection", reason="torchmetrics is the oracle")
     import torch
 
-    pairs = [
-        (with_masks(t), with_masks(f))
-        for t, f in zip(*scene(np.random.default_rng(2), images=20, crowds=CROWDS), strict=True)
-    ]
+    pairs = [(with_masks(t), with_masks(f)) for t, f in zip(*scene(np.random.default_rng(2), images=20), strict=True)]
     # of masks, torchmetrics leaves out images without true objects, and with them what was found there
     truth, found = zip(*[(t, f) for t, f in pairs if len(t)], strict=True)
 

@@ -16,7 +16,7 @@ from torch import nn  # noqa: E402 - needs torch
 from vision.networks.training import Job, frozen_layers, rate, train  # noqa: E402 - needs torch
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -39,7 +39,7 @@ def job(kill_at=None, judged=0.1):
         order = torch.randperm(len(x))
         for k in range(4):
             if kill_at == (epoch, k):
-                raise Killed
+                raise KilledError
             rows = order[k * 16 : (k + 1) * 16]
             yield x[rows], y[rows]
 
@@ -71,7 +71,7 @@ def test_a_training_killed_in_an_epoch_ends_as_one_that_was_not(tmp_path, monkey
     whole = network()
     first = run(whole, job()[0], tmp_path / "a.pt")
     broken = network()
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(broken, job(kill_at=(4, 2))[0], tmp_path / "b.pt")
     again = network()
     second = run(again, job()[0], tmp_path / "b.pt")

@@ -425,18 +425,19 @@ class _Epochs:
 
 def best_threshold(truth: Sequence[Objects], found: Sequence[Objects], *, masks: bool) -> float:
     """Least score at which objects are given: where precision and recall are best together (F1) on held-out images."""
-    from vision.scores import matches
+    from vision.scores import crowd_of, matches
 
     scores, right, count = [np.zeros(0)], [np.zeros(0, dtype=bool)], 0
     for true, given in zip(truth, found, strict=True):
         hit = np.zeros(len(given), dtype=bool)
+        counts = np.ones(len(given), dtype=bool)
         for code in np.unique(given.labels):
             rows = np.flatnonzero(given.labels == code)
-            match, _ = matches(true.take(true.labels == code), given.take(rows), 0.5, masks=masks)
-            hit[rows] = match >= 0
-        scores.append(given.scores)
-        right.append(hit)
-        count += len(true)
+            match, ignored = matches(true.take(true.labels == code), given.take(rows), 0.5, masks=masks)
+            hit[rows], counts[rows] = match >= 0, ~ignored
+        scores.append(given.scores[counts])
+        right.append(hit[counts])
+        count += int((~crowd_of(true)).sum())
     score, hits = np.concatenate(scores), np.concatenate(right)
     if not hits.any():
         return 0.3

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _CHANNELS, _CONVOLUTIONS = 128, 2
 _STRIDES = (8, 16, 32)
+_GROUPS = 32
+"""Of channels, in normalisation."""
+
 _RATIOS = (0.5, 1.0, 2.0)
 _ANCHORS = (4.0, 5.6)
 """Sides of anchors, in strides of their level."""
@@ -64,9 +67,13 @@ class Pyramid(nn.Module):  # type: ignore[misc]
     Parameters
     ----------
     strides : of the levels, powers of two. extra : whether one more level is pooled from the last.
+    normed : whether levels are normalised (in groups of channels); features of some backbones differ tenfold in size
+        from level to level, which heads without normalisation of their own learn slowly from.
     """
 
-    def __init__(self, backbone: Backbone, strides: Sequence[int], channels: int, *, extra: bool) -> None:
+    def __init__(
+        self, backbone: Backbone, strides: Sequence[int], channels: int, *, extra: bool, normed: bool = False
+    ) -> None:
         super().__init__()
         self.body = backbone.module
         self.body.eval()
@@ -81,7 +88,8 @@ class Pyramid(nn.Module):  # type: ignore[misc]
             )
         self.levels = [known[s] for s in strides]
         widths = [found[k].shape[1] for k in self.levels]
-        self.pyramid = FeaturePyramidNetwork(widths, channels, LastLevelMaxPool() if extra else None)
+        last = LastLevelMaxPool() if extra else None
+        self.pyramid = FeaturePyramidNetwork(widths, channels, last, _level_norm if normed else None)
         self.out_channels = channels
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -96,6 +104,13 @@ def _strides(params: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(int(s) for s in given.split(",")) if given else _STRIDES
 
 
+def _channels(params: Mapping[str, Any]) -> int:
+    channels = int(params.get("channels") or _CHANNELS)
+    if channels < _GROUPS or channels % _GROUPS:
+        raise ConfigError(f"channels must be a multiple of {_GROUPS}, got {channels}. Fix: such as 64, 96 or 128.")
+    return channels
+
+
 def _common(backbone: Backbone, params: Mapping[str, Any]) -> dict[str, Any]:
     """What all detectors are told of pixels."""
     return {
@@ -108,7 +123,7 @@ def _common(backbone: Backbone, params: Mapping[str, Any]) -> dict[str, Any]:
 
 def fcos(backbone: Backbone, n_classes: int, params: Mapping[str, Any]) -> nn.Module:
     """FCOS: no anchors, a centre and four distances at each place."""
-    strides, channels = _strides(params), int(params.get("channels") or _CHANNELS)
+    strides, channels = _strides(params), _channels(params)
     body = Pyramid(backbone, strides, channels, extra=True)
     levels = (*strides, 2 * strides[-1])
     anchors = AnchorGenerator(tuple((s,) for s in levels), ((1.0,),) * len(levels))
@@ -127,7 +142,7 @@ def fcos(backbone: Backbone, n_classes: int, params: Mapping[str, Any]) -> nn.Mo
 
 def retinanet(backbone: Backbone, n_classes: int, params: Mapping[str, Any]) -> nn.Module:
     """RetinaNet: anchors and the focal loss."""
-    strides, channels = _strides(params), int(params.get("channels") or _CHANNELS)
+    strides, channels = _strides(params), _channels(params)
     body = Pyramid(backbone, strides, channels, extra=True)
     anchors = _anchors((*strides, 2 * strides[-1]))
     count = anchors.num_anchors_per_location()[0]
@@ -148,7 +163,11 @@ def retinanet(backbone: Backbone, n_classes: int, params: Mapping[str, Any]) -> 
 
 
 def _norm(channels: int) -> nn.Module:
-    return nn.GroupNorm(32, channels)
+    return nn.GroupNorm(_GROUPS, channels)
+
+
+def _level_norm(channels: int) -> nn.Module:
+    return nn.GroupNorm(_GROUPS // 2, channels)
 
 
 def _anchors(levels: Sequence[int]) -> AnchorGenerator:
@@ -158,8 +177,8 @@ def _anchors(levels: Sequence[int]) -> AnchorGenerator:
 
 def _two_stage(backbone: Backbone, n_classes: int, params: Mapping[str, Any]) -> dict[str, Any]:
     """What Faster and Mask R-CNN share."""
-    strides, channels = _strides(params), int(params.get("channels") or _CHANNELS)
-    body = Pyramid(backbone, strides, channels, extra=True)
+    strides, channels = _strides(params), _channels(params)
+    body = Pyramid(backbone, strides, channels, extra=True, normed=True)
     names = [str(k) for k in range(len(strides))]
     width = int(params.get("box_width") or 256)
     most = int(params["box_detections_per_img"])
@@ -170,7 +189,7 @@ def _two_stage(backbone: Backbone, n_classes: int, params: Mapping[str, Any]) ->
         "rpn_post_nms_top_n_train": 500,
         "rpn_pre_nms_top_n_test": 1000,
         "rpn_post_nms_top_n_test": max(300, 2 * most),
-        "box_roi_pool": MultiScaleRoIAlign(names, 7, 2),
+        "box_roi_pool": MultiScaleRoIAlign(names, 7, 1),
         "box_head": faster_rcnn.TwoMLPHead(channels * 49, width),
         "box_predictor": faster_rcnn.FastRCNNPredictor(width, n_classes + 1),
         "box_score_thresh": float(params["box_score_thresh"]),
@@ -193,11 +212,13 @@ def maskrcnn(backbone: Backbone, n_classes: int, params: Mapping[str, Any]) -> n
     body, width = own["backbone"], int(params.get("mask_width") or 64)
     names = [str(k) for k in range(len(_strides(params)))]
     convolutions = int(params.get("convolutions") or _CONVOLUTIONS)
+    predictor = mask_rcnn.MaskRCNNPredictor(width, width, n_classes + 1)
+    nn.init.normal_(predictor.mask_fcn_logits.weight, std=1e-3)  # all chances begin near a half
     return detection.MaskRCNN(
         **own,
-        mask_roi_pool=MultiScaleRoIAlign(names, 14, 2),
+        mask_roi_pool=MultiScaleRoIAlign(names, 14, 1),
         mask_head=mask_rcnn.MaskRCNNHeads(body.out_channels, (width,) * convolutions, 1),
-        mask_predictor=mask_rcnn.MaskRCNNPredictor(width, width, n_classes + 1),
+        mask_predictor=predictor,
     )
 
 

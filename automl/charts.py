@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from automl.bins import agreement, residual_bins
-from automl.errors import DataError
-from tabular.curves import (
+from automl.curves import (
     GRID,
     calibration_bins,
     confusion_counts,
@@ -26,7 +25,8 @@ from tabular.curves import (
     roc_points,
     thinned,
 )
-from tabular.task import normalised as rows_of_one
+from automl.errors import DataError
+from automl.metrics import normalised as rows_of_one
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -1,0 +1,271 @@
+"""The four estimators from labels to answers: learn, predict, explain, save, resume after kill -9, odd files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from automl.candidates import Float
+from automl.errors import ConfigError, DataError, LearnerError, UnknownNameError
+from tests.vision import shapes
+from tests.vision.needs import require_torchvision
+from vision import (
+    DataSettings,
+    ImageClassifier,
+    InstanceSegmenter,
+    MultiLabelImageClassifier,
+    ObjectDetector,
+    SearchSettings,
+    Settings,
+    write_images,
+)
+
+torch = pytest.importorskip("torch")
+require_torchvision()
+
+ROOT = Path(__file__).parents[2]
+QUICK = {
+    "number_of_epochs": 2,
+    "training_batch_size": 8,
+    "valid_resize_size": 32,
+    "valid_crop_size": 32,
+    "train_crop_size": 32,
+    "learning_rate": 0.01,
+}
+OBJECTS = {"number_of_epochs": 2, "training_batch_size": 4, "min_size": 64, "max_size": 64, "learning_rate": 0.005}
+
+
+def settings(fixed=QUICK, data=None, **search):
+    search = {"workers": 0, "weights": "none", "models": ["efficientnet_lite0"], "fixed": fixed, **search}
+    return Settings(data=data or DataSettings(), search=SearchSettings(**search))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    return shapes.classes(folder / "train", 24), shapes.classes(folder / "test", 8, seed=1)
+
+
+@pytest.fixture(scope="module")
+def fitted(pictures, tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "run"
+    return ImageClassifier(max_trials=1, time_limit=None, settings=settings(), path=path).fit(pictures[0])
+
+
+# -- classes ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_classifier_answers(fitted, pictures, tmp_path):
+    test = pictures[1]
+    prob = fitted.predict_proba(test)
+    assert prob.shape == (8, 2)
+    np.testing.assert_allclose(prob.sum(axis=1), 1, atol=1e-5)
+    assert set(fitted.predict(test)) <= {"disc", "square"}
+    assert {"accuracy", "AUC_weighted", "log_loss"} <= set(fitted.evaluate(test))
+    table = fitted.by_label(test)
+    assert table["label"].tolist()[:2] == ["disc", "square"]
+    assert "confusion_matrix" in fitted.charts(test)
+    answer = fitted.answers(test)[0]
+    assert answer["labels"] == ["disc", "square"]
+    assert json.loads(json.dumps(answer))["filename"] == "1-0.png"
+    board = fitted.leaderboard()
+    assert board.loc[0, "model"] == fitted.best() == "FineTuning"
+    assert {"skipped"} == set(board["status"][1:])
+    assert "Validation split" in set(fitted.guardrails()["name"])
+    page = fitted.gallery(tmp_path / "worst.html", test, most=3).read_text()
+    assert page.count("<img ") == 3
+
+
+def test_what_was_saved_answers_the_same(fitted, pictures, tmp_path):
+    fitted.save(tmp_path / "model")
+    again = ImageClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict_proba(pictures[1]), fitted.predict_proba(pictures[1]))
+    assert again.best() == fitted.best()
+    with pytest.raises(ConfigError, match="multiclass"):
+        MultiLabelImageClassifier.load(tmp_path / "model")
+
+
+def test_the_same_seed_gives_the_same_model(fitted, pictures):
+    again = ImageClassifier(max_trials=1, time_limit=None, settings=settings()).fit(pictures[0])
+    np.testing.assert_array_equal(again.predict_proba(pictures[1]), fitted.predict_proba(pictures[1]))
+
+
+@pytest.mark.skipif(find_spec("captum") is None, reason="captum is not installed")
+@pytest.mark.parametrize("method", ["grad_cam", "integrated_gradients"])
+def test_maps_of_what_speaks_for_a_label(fitted, pictures, method):
+    maps = fitted.explain(pictures[1].take([0, 1, 2]), label="disc", method=method)
+    assert maps.shape == (3, 32, 32)
+    assert maps.min() == 0
+    assert maps.max() == 1 or method == "grad_cam"  # nothing may speak for a label
+    with pytest.raises(UnknownNameError, match="disc"):
+        fitted.explain(pictures[1], label="dics")
+
+
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
+def test_onnx_gives_the_same_probabilities(fitted, tmp_path):
+    found = fitted.to_onnx(tmp_path / "onnx" / "model.onnx")
+    assert found.largest < 1e-4
+    labels = json.loads((tmp_path / "onnx" / "labels.json").read_text())
+    assert (labels["labels"], labels["size"]) == (["disc", "square"], 32)
+
+
+def test_a_head_on_frozen_features_is_first_and_votes_combine(pictures, tmp_path):
+    search = {"workers": 0, "weights": "none", "models": ["efficientnet_lite0"]}
+    own = Settings(search=SearchSettings(**search))
+    model = ImageClassifier(max_trials=1, time_limit=None, settings=own, path=tmp_path / "run").fit(*pictures)
+    assert model.best() == "LinearProbe"
+    assert model.first_model_seconds_ > 0
+    resumed = ImageClassifier.resume(tmp_path / "run")
+    np.testing.assert_array_equal(resumed.predict_proba(pictures[1]), model.predict_proba(pictures[1]))
+
+
+def test_several_labels(tmp_path):
+    train, test = shapes.labels(tmp_path / "a", 24), shapes.labels(tmp_path / "b", 8, seed=1)
+    model = MultiLabelImageClassifier(max_trials=1, time_limit=None, settings=settings()).fit(train, test)
+    assert model.predict_proba(test).shape == (8, 2)
+    assert all(set(found) <= {"disc", "square"} for found in model.predict(test))
+    assert {"iou", "mean_average_precision"} <= set(model.evaluate(test))
+    assert len(model.by_label(test)) > 2
+    assert "roc: disc" in model.charts(test)
+
+
+def test_a_sweep_with_a_policy(pictures):
+    own = settings(
+        space={"learning_rate": Float(1e-4, 1e-1, log=True), "optimizer": ["sgd", "adamw"]},
+        sampling="random",
+        policy={"type": "bandit", "slack_factor": 0.1},
+    )
+    model = ImageClassifier(max_trials=3, time_limit=None, settings=own).fit(pictures[0])
+    trials = model.run_.trials()
+    assert len(trials) == 3
+    assert {t.status for t in trials} <= {"completed", "pruned"}
+    assert {t.params.get("optimizer") for t in trials[1:]} <= {"sgd", "adamw"}
+    assert trials[0].reported
+
+
+def test_training_goes_on_from_an_earlier_model(fitted, pictures, tmp_path):
+    fitted.save(tmp_path / "model")
+    own = settings({**QUICK, "learning_rate": 1e-9}, start=str(tmp_path / "model"))
+    model = ImageClassifier(max_trials=1, time_limit=None, settings=own).fit(*pictures)
+    member = next(iter(model._model.members.values()))
+    earlier = next(iter(fitted._model.members.values()))
+    np.testing.assert_allclose(member.arrays["head.weight"], earlier.arrays["head.weight"], atol=1e-5)
+
+
+# -- objects ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("cls", "detector"), [(ObjectDetector, "fcos"), (InstanceSegmenter, "maskrcnn")])
+def test_objects_from_labels_to_answers(cls, detector, tmp_path):
+    outlines = cls is InstanceSegmenter
+    train = shapes.objects(tmp_path / "a", 12, outlines=outlines)
+    test = shapes.objects(tmp_path / "b", 4, seed=1, outlines=outlines)
+    labels = write_images(train, tmp_path / "train.json", "coco")
+    own = settings(OBJECTS, models=[detector])
+    model = cls(max_trials=1, time_limit=None, settings=own, path=tmp_path / "run").fit(labels, test)
+    found = model.predict(test)
+    assert len(found) == 4
+    assert all((np.diff(f.scores) <= 0).all() for f in found)
+    assert all(((f.boxes >= 0) & (f.boxes <= 1)).all() for f in found)
+    scores = model.evaluate(test)
+    assert set(scores) == {"mean_average_precision", "precision", "recall"}
+    assert model.by_label(test)["label"].tolist()[:2] == ["disc", "square"]
+    assert [a["filename"] for a in model.answers(test)] == [f"1-{k}.png" for k in range(4)]
+    assert model.gallery(tmp_path / "worst.html", test).read_text().count("<img ") == 4
+    again = cls.load(tmp_path / "run")
+    np.testing.assert_array_equal(again.predict(test)[0].boxes, found[0].boxes)
+    if find_spec("pycocotools"):
+        assert "AP75" in model.evaluate(test, coco=True)
+    if find_spec("onnxruntime"):
+        told = model.to_onnx(tmp_path / "model.onnx", images=test)
+        assert told.pixels <= 0.5
+
+
+# -- what can go wrong ------------------------------------------------------------------------------------------------
+
+
+def test_damaged_files_are_named_and_left_out_if_so_wished(tmp_path):
+    images = shapes.classes(tmp_path / "a", 200, size=16)
+    for k in (3, 77, 150):
+        Path(images.images[k].path).write_bytes(b"not an image" * 9)
+    own = settings({**QUICK, "number_of_epochs": 1})
+    with pytest.raises(DataError, match=r"3 of 200 images cannot be read.*0-3\.png.*0-77\.png.*0-150\.png"):
+        ImageClassifier(max_trials=1, time_limit=None, settings=own).fit(images)
+    skipping = settings({**QUICK, "number_of_epochs": 1}, data=DataSettings(skip_unreadable=True))
+    model = ImageClassifier(max_trials=1, time_limit=None, settings=skipping).fit(images)
+    rails = model.guardrails().set_index("name")
+    assert rails.loc["Unreadable images", "status"] == "done"
+    assert "3 of 200" in rails.loc["Unreadable images", "message"]
+    assert "of 197 images" in rails.loc["Validation split", "message"]
+
+
+def test_what_cannot_be_is_said(pictures, tmp_path):
+    with pytest.raises(UnknownNameError, match="accuracy"):
+        ImageClassifier(metric="acuracy").fit(pictures[0])
+    with pytest.raises(UnknownNameError, match="efficientnet_lite0"):
+        ImageClassifier(models=["efficientnet_lite9"]).fit(pictures[0])
+    with pytest.raises(DataError, match="at least two labels are needed"):
+        ImageClassifier().fit(pictures[0].take([0, 2, 4]))
+    missing = str(tmp_path / "none.pt")
+    with pytest.raises(LearnerError, match="no file of weights"):
+        ImageClassifier(weights=missing, max_trials=1, settings=settings()).fit(pictures[0])
+    with pytest.raises(UnknownNameError, match="learning_rate"):
+        SearchSettings(fixed={"learningrate": 1})
+    with pytest.raises(ConfigError, match="maskrcnn"):
+        ObjectDetector(models=["maskrcnn"]).fit(shapes.objects(tmp_path / "o", 4))
+
+
+# -- kill -9 ----------------------------------------------------------------------------------------------------------
+
+_CHILD = """
+import sys
+from tests.vision import shapes
+from tests.vision.test_estimators import LONG, settings
+from vision import ImageClassifier
+from pathlib import Path
+import vision.networks.training as training
+training._SAVED = 0.0
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    ImageClassifier(max_trials=1, time_limit=None, settings=settings(LONG), path=folder / "run").fit(
+        shapes.classes(folder / "train", 24)
+    )
+"""
+LONG = {**QUICK, "number_of_epochs": 8, "early_stopping": False}
+
+
+def test_a_run_killed_in_an_epoch_ends_as_one_that_was_not(tmp_path, monkeypatch):
+    whole = ImageClassifier(max_trials=1, time_limit=None, settings=settings(LONG))
+    whole.fit(shapes.classes(tmp_path / "train", 24))
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    child = subprocess.Popen([sys.executable, "-c", _CHILD, str(tmp_path)], env=env, stderr=subprocess.DEVNULL)
+    kept = tmp_path / "run" / "task" / "checkpoints"
+    end = time.monotonic() + 120
+    while child.poll() is None and time.monotonic() < end:
+        if any(torch_epoch(p) >= 2 for p in kept.glob("*.pt")):
+            child.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.01)
+    child.wait()
+    assert child.returncode == -signal.SIGKILL, "the run ended before it could be killed"
+    again = ImageClassifier.resume(tmp_path / "run")
+    record = again.run_.trials()[0]
+    assert "training goes on after epoch" in (tmp_path / "run" / "log.txt").read_text()
+    assert record.scores == whole.run_.trials()[0].scores
+    one, other = (next(iter(m._model.members.values())).arrays for m in (whole, again))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def torch_epoch(path):
+    """Epoch of a checkpoint, 0 while it is being replaced."""
+    try:
+        return torch.load(path, weights_only=True)["state"]["epoch_done"]
+    except (OSError, RuntimeError, EOFError):
+        return 0
