@@ -138,6 +138,7 @@ def test_several_labels(tmp_path):
 
 def test_a_sweep_with_a_policy(pictures):
     own = settings(
+        {k: v for k, v in QUICK.items() if k != "learning_rate"},
         space={"learning_rate": Float(1e-4, 1e-1, log=True), "optimizer": ["sgd", "adamw"]},
         sampling="random",
         policy={"type": "bandit", "slack_factor": 0.1},
