@@ -75,6 +75,24 @@ def test_the_weekly_sales_notebook_runs(tmp_path):
 
 
 @pytest.mark.long
+def test_the_images_notebook_runs(tmp_path):
+    require_torchvision_and_captum()
+    done = executed("images", tmp_path)
+    shown = shown_by(done)
+    assert shown[-1] == "True"
+    pictures = [o for cell in code_cells(done) for o in cell.outputs if "image/png" in o.get("data", {})]
+    assert len(pictures) == 1
+
+
+def require_torchvision_and_captum():
+    try:
+        import captum  # noqa: F401
+        import torchvision  # noqa: F401
+    except (ImportError, RuntimeError):
+        pytest.skip("the extra vision is not installed")
+
+
+@pytest.mark.long
 def test_the_tabular_notebook_runs(tmp_path):
     done = executed("tabular", tmp_path)
     shown = shown_by(done)

@@ -290,7 +290,7 @@ class ObjectAnswers(Answers):
         """
         truth = self._truth(images, where)
         found = self._everything([i.path for i in truth.images], model)
-        out = object_scores(truth_of(truth), found, truth.classes)
+        out = object_scores(truth_of(truth), found, truth.classes, least=self._least(model))
         if coco:
             from vision.scores import coco_scores
 
@@ -305,8 +305,18 @@ class ObjectAnswers(Answers):
 
         truth = self._truth(images, where)
         found = self._everything([i.path for i in truth.images], model)
-        masks = self._kind == "segmentation"
-        return pd.DataFrame(average_precision(truth_of(truth), found, truth.classes, masks=masks).per_label)
+        masks, least = self._kind == "segmentation", self._least(model)
+        whole = average_precision(truth_of(truth), found, truth.classes, masks=masks).per_label
+        given = [f.take(f.scores >= least) for f in found]
+        shown = average_precision(truth_of(truth), given, truth.classes, masks=masks).per_label
+        return pd.DataFrame(
+            [{**s, "average_precision": w["average_precision"]} for w, s in zip(whole, shown, strict=True)]
+        )
+
+    def _least(self, model: str | None) -> float:
+        """Score from which on objects are given."""
+        member: Any = self._fitted().single(model)
+        return float(member.params["box_score_thresh"])
 
     def _everything(self, paths: Sequence[str], model: str | None) -> list[Objects]:
         """Objects down to low scores, which mean average precision looks at."""

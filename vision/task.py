@@ -98,7 +98,8 @@ class VisionTask:
         if self.settings.kind in OBJECTS:
             from vision.objects import from_arrays
 
-            return object_scores(self.truth(), from_arrays(dict(predictions)), self.settings.classes)
+            found = from_arrays(dict(predictions))
+            return object_scores(self.truth(), found, self.settings.classes, least=float(predictions["least"][0]))
         return class_scores(self.settings.kind, self.truth(), np.asarray(predictions["held"]))
 
     def loss(self, prob: np.ndarray) -> float:
@@ -154,13 +155,21 @@ def class_scores(kind: Kind, y: np.ndarray, prob: np.ndarray) -> dict[str, float
     return {name: float(find_metric(name, kind).function(y, prob)) for name in metric_names(kind)}
 
 
-def object_scores(truth: Sequence[Objects], found: Sequence[Objects], classes: Sequence[str]) -> dict[str, float]:
-    """Mean average precision at an overlap of a half, precision and recall."""
+def object_scores(
+    truth: Sequence[Objects], found: Sequence[Objects], classes: Sequence[str], *, least: float = 0.0
+) -> dict[str, float]:
+    """Mean average precision at an overlap of a half; precision and recall of the objects of at least a score."""
     from vision.scores import average_precision
 
     masks = bool(truth) and truth[0].masks is not None
     scored = average_precision(truth, found, classes, masks=masks)
-    return {name: float(getattr(scored, name)) for name in ("mean_average_precision", "precision", "recall")}
+    given = [f.take(f.scores >= least) for f in found]
+    shown = average_precision(truth, given, classes, masks=masks) if least else scored
+    return {
+        "mean_average_precision": scored.mean_average_precision,
+        "precision": shown.precision,
+        "recall": shown.recall,
+    }
 
 
 # -- files ------------------------------------------------------------------------------------------------------------

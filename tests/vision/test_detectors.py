@@ -17,7 +17,7 @@ from torchvision.transforms import v2  # noqa: E402 - needs torchvision
 from vision.augment import Augmentation, no_upside, train_transform  # noqa: E402 - needs torchvision
 from vision.learners.objects import _Samples, best_threshold, fitted_size, seen  # noqa: E402 - needs torchvision
 from vision.models.backbones import build  # noqa: E402 - needs torchvision
-from vision.models.detectors import DETECTORS, build_detector, check_kind, parse  # noqa: E402 - needs torchvision
+from vision.models.detectors import DETECTORS, anchors_for, build_detector, check_kind, parse  # noqa: E402 - needs torchvision
 from vision.networks.detectors import learning_mode, set_thresholds  # noqa: E402 - needs torchvision
 from vision.objects import Mask, Objects, true_objects  # noqa: E402 - needs torchvision
 
@@ -80,6 +80,16 @@ def test_names():
         check_kind("fcos", "segmentation")
     with pytest.raises(ConfigError, match="convolutional"):
         build_detector("fcos", build("vit_b_16", "none"), 2, SMALL)
+
+
+def test_anchors_follow_the_sizes_of_objects():
+    small, large = (float(anchors_for(np.full((20, 2), side), (4, 8, 16)).split(",")[0]) for side in (9.0, 300.0))
+    assert small < large
+    assert anchors_for(np.zeros((0, 2)), (8, 16)) == "4,5.6"
+    network = build_detector("fasterrcnn", build("efficientnet_lite0", "none"), 2, {**SMALL, "anchors": "2,3"})
+    assert network.rpn.anchor_generator.sizes == ((16, 24), (32, 48), (64, 96), (128, 192))
+    with pytest.raises(ConfigError, match="anchors"):
+        build_detector("retinanet", build("efficientnet_lite0", "none"), 2, {**SMALL, "anchors": "small"})
 
 
 def test_samples_hold_what_is_there(samples):

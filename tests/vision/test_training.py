@@ -45,7 +45,7 @@ def job(kill_at=None, judged=0.1):
 
     def judge(net):
         seen.append(float((net(x) - y).square().mean()))
-        return seen[-1]
+        return seen[-1], seen[-1]
 
     return Job(4, batches, lambda net, b: (net(b[0]) - b[1]).square().mean(), judge, judged), seen
 
@@ -90,7 +90,7 @@ def test_it_learns_and_takes_the_best_epoch(tmp_path, optimizer, scheduler):
     done = run(net, made, tmp_path / "c.pt", plan)
     assert done.best == min(seen) < 0.6 * seen[0]
     with torch.no_grad():
-        assert made.judge(net) == pytest.approx(done.best)
+        assert made.judge(net)[0] == pytest.approx(done.best)
 
 
 def test_rates_of_steps():
@@ -125,7 +125,7 @@ def test_it_stops_when_told_or_when_nothing_improves(tmp_path):
     assert (done.stopped, len(done.history)) == ("pruned", 2)
     made, _ = job()
     losses = iter([1.0] + [2.0] * 50)
-    flat = Job(made.steps, made.batches, made.loss, lambda _net: next(losses), 0.1)
+    flat = Job(made.steps, made.batches, made.loss, lambda _net: (next(losses), 0.0), 0.1)
     plan = Training(number_of_epochs=50, early_stopping_patience=3, early_stopping_delay=2, learning_rate=0.001)
     done = run(network(), flat, tmp_path / "h.pt", plan)
     assert (done.stopped, len(done.history), done.epoch) == ("early stopping", 5, 1)

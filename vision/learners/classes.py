@@ -332,7 +332,7 @@ class FineTuning:
             device=device,
             deadline=trial.deadline,
             checkpoint=checkpoint,
-            report=lambda epoch, _loss: trial.report(epoch, run.metric),
+            report=trial.report,
             prepare=lambda n: _learning(n, plan),
         )
         with torch.inference_mode():
@@ -350,6 +350,7 @@ class FineTuning:
         info = {
             "windows": 1,
             "fit_s": perf_counter() - begun,
+            "least_seconds": 5.0,
             "epoch": trained.epoch,
             "epochs": trained.epochs,
             "stopped": trained.stopped,
@@ -490,7 +491,6 @@ class _Epochs:
         self.transform = train_transform(s.kind, plan.train_crop_size, augmentation)
         self.mix = v2.MixUp(alpha=plan.mixing, num_classes=len(s.classes)) if plan.mixing else None
         self.weight = class_weights(s, self.y, plan.weighted_loss)
-        self.metric = np.inf
 
     def job(self) -> Any:
         """For the loop."""
@@ -536,10 +536,9 @@ class _Epochs:
             out[1].append(scores_of(network, images.flip(3), mirrored=False).cpu())
         return [torch.cat(part) for part in out]
 
-    def _judge(self, network: Any) -> float:
+    def _judge(self, network: Any) -> tuple[float, float]:
         _, prob = mirror(self.settings, self.held_y, self.both(network))
-        self.metric = class_loss(self.settings, self.held_y, prob)
-        return fine_loss(self.settings, self.held_y, prob)
+        return fine_loss(self.settings, self.held_y, prob), class_loss(self.settings, self.held_y, prob)
 
 
 def settings_json(settings: TaskSettings) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from vision.config import Training, tiles
 from vision.data.pictures import load_picture
 from vision.learners.base import Fit, pack, unpack
 from vision.models.backbones import build
-from vision.models.detectors import build_detector, check_kind, parse
+from vision.models.detectors import anchors_for, build_detector, check_kind, parse, strides_of
 from vision.objects import Mask, Objects, suppress, to_arrays, true_objects
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _LOW, _MOST = 0.02, 300
 _JUDGED = 0.35
 """What predicting costs, in trainings of the same image."""
 
-_KEPT = ("strides", "channels", "convolutions", "box_width", "box_samples", "mask_width")
+_KEPT = ("strides", "anchors", "channels", "convolutions", "box_width", "box_samples", "mask_width")
 """Parameters of networks besides those of `vision.config.Training`."""
 
 
@@ -280,7 +280,7 @@ class Detector:
         import torch
 
         from vision.networks.detectors import learning_mode
-        from vision.networks.training import frozen_layers, parameters_of, pick_device, seed_all, train
+        from vision.networks.training import fill, frozen_layers, parameters_of, pick_device, seed_all, train
 
         s, begun = work.settings, perf_counter()
         device = pick_device(s.device, trial.number)
@@ -290,8 +290,14 @@ class Detector:
         backbone = str(params.get("backbone") or backbone or "efficientnet_lite0")
         plan = Training.of(s.kind, backbone, params)
         own = _network_params(plan, params)
+        earlier = self._earlier(work)
+        if earlier is not None and earlier[0]["params"].get("anchors"):  # its weights belong to its anchors
+            own["anchors"] = earlier[0]["params"]["anchors"]
+        elif earlier is None and detector != "fcos" and not own.get("anchors"):
+            own["anchors"] = _anchors(work.train.images, own)
         network = build_detector(detector, work.backbone(backbone, weights=s.start is None), len(s.classes), own)
-        self._start(work, network)
+        if earlier is not None:
+            fill(network, unpack(earlier[1]["weights"]), strict=False)
         network = network.to(device, memory_format=torch.channels_last)
         frozen_layers(network.backbone.body, plan.layers_to_freeze)
         run = _Epochs(work, plan, own, device)
@@ -322,25 +328,24 @@ class Detector:
             "score": own["box_score_thresh"],
             "history": trained.history,
         }
-        return Fit(member, to_arrays(found), info, pruned=trained.stopped == "pruned")
+        kept = {**to_arrays(found), "least": np.array([own["box_score_thresh"]])}
+        return Fit(member, kept, info, pruned=trained.stopped == "pruned")
 
     @staticmethod
-    def _start(work: Work, network: Any) -> None:
-        """Begin with the weights of an earlier model, where they fit."""
+    def _earlier(work: Work) -> State | None:
+        """State of the detector of an earlier model, where one is to begin with."""
         from pathlib import Path as FilePath
 
         from automl.bundle import load_bundle
         from automl.errors import ConfigError
-        from vision.networks.training import fill
 
         if work.settings.start is None:
-            return
+            return None
         folder = FilePath(work.settings.start)
         _, states = load_bundle(folder / "model" if (folder / "model").is_dir() else folder)
         for name in states:
             if states[name][0].get("learner") == "Detector":
-                fill(network, unpack(states[name][1]["weights"]), strict=False)
-                return
+                return states[name]
         raise ConfigError(f"the model in {folder} has no detector to begin with.")
 
 
@@ -359,6 +364,16 @@ def _network_params(plan: Training, params: Mapping[str, Any]) -> dict[str, Any]
         "max_number_of_polygon_points",
     )
     return {**{n: getattr(plan, n) for n in names}, **{k: params[k] for k in _KEPT if k in params}}
+
+
+def _anchors(images: Sequence[Image], params: Mapping[str, Any]) -> str:
+    """Sides of anchors that suit the objects of the training images."""
+    sides = [np.zeros((0, 2))]
+    for image in images:
+        size = fitted_size((image.width, image.height), params)
+        boxes = np.array([t.box for t in image.things if not t.crowd]).reshape(-1, 4)
+        sides.append((boxes[:, 2:] - boxes[:, :2]) * size)
+    return anchors_for(np.concatenate(sides), strides_of(params))
 
 
 class _Epochs:
@@ -416,11 +431,12 @@ class _Epochs:
             out.append(seen(network, picture, self.params, self.device, masks=self.masks))
         return out
 
-    def _judge(self, network: Any) -> float:
+    def _judge(self, network: Any) -> tuple[float, float]:
         from vision.task import object_scores
 
         value = object_scores(self.truth, self.found(network), self.settings.classes)["mean_average_precision"]
-        return -value if math.isfinite(value) else 0.0
+        loss = -value if math.isfinite(value) else 0.0
+        return loss, loss
 
 
 def best_threshold(truth: Sequence[Objects], found: Sequence[Objects], *, masks: bool) -> float:

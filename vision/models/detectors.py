@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from automl.candidates import Registry
 from automl.errors import ConfigError
 from vision.models.backbones import BACKBONES, need
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from vision.data.records import Kind
     from vision.models.backbones import Backbone
@@ -43,6 +45,59 @@ def parse(name: str) -> tuple[str, str | None]:
     detector = DETECTORS.resolve(head)
     rest = rest.removesuffix("_fpn").removesuffix("fpn")
     return detector, BACKBONES.resolve(rest) if rest else None
+
+
+STRIDES = (8, 16, 32)
+RATIOS = (0.5, 1.0, 2.0)
+"""Heights of anchors by their widths."""
+
+ANCHORS = "4,5.6"
+"""Sides of anchors, in strides of their level, where nothing is known of objects."""
+
+_BASES = (1.4, 2.0, 2.8, 4.0, 5.6)
+
+
+def strides_of(params: Mapping[str, Any]) -> tuple[int, ...]:
+    """Strides of a pyramid's levels, given as "8,16,32".
+
+    Examples
+    --------
+    >>> strides_of({"strides": "4,8"}), strides_of({})
+    ((4, 8), (8, 16, 32))
+    """
+    given = str(params.get("strides") or "")
+    return tuple(int(s) for s in given.split(",")) if given else STRIDES
+
+
+def anchors_for(sides: np.ndarray, strides: Sequence[int]) -> str:
+    """Sides of anchors, in strides of their level, that objects of these sizes overlap most.
+
+    The smallest anchors decide whether small objects are proposed at all; a level more is pooled from the last.
+
+    Parameters
+    ----------
+    sides : width and height of objects as the network sees them, pixels, shape [n, 2]. strides : of the levels.
+
+    Examples
+    --------
+    >>> anchors_for(np.full((9, 2), 10.0), (4, 8)), anchors_for(np.full((9, 2), 200.0), (8, 16, 32))
+    ('2.8,3.96', '5.6,7.92')
+    """
+    if not len(sides):
+        return ANCHORS
+    levels = np.array([*strides, 2 * strides[-1]], dtype=float)
+    shapes = np.array([(r**-0.5, r**0.5) for r in RATIOS])
+    best, chosen = -1.0, _BASES[-1]
+    for base in reversed(_BASES):  # of equals the largest: large anchors look farther
+        own = (levels[:, None, None, None] * np.array([base, base * 2**0.5])[:, None, None] * shapes).reshape(-1, 2)
+        off = np.repeat(levels, 2 * len(shapes))[:, None] / 4  # anchors lie on a grid: a typical distance to it
+        low = np.maximum(-sides[:, None] / 2, off - own / 2)
+        shared = np.clip(np.minimum(sides[:, None] / 2, off + own / 2) - low, 0, None).prod(axis=2)
+        overlap = shared / (sides.prod(axis=1)[:, None] + own.prod(axis=1) - shared)
+        mean = float(np.minimum(overlap.max(axis=1), 0.7).mean())
+        if mean > best + 1e-3:
+            best, chosen = mean, base
+    return f"{chosen:g},{chosen * 2**0.5:.3g}"
 
 
 def check_kind(detector: str, kind: Kind) -> None:

@@ -16,6 +16,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 from automl.errors import ConfigError
+from vision.models.detectors import ANCHORS, RATIOS, strides_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,13 +24,8 @@ if TYPE_CHECKING:
     from vision.models.backbones import Backbone
 
 _CHANNELS, _CONVOLUTIONS = 128, 2
-_STRIDES = (8, 16, 32)
 _GROUPS = 32
 """Of channels, in normalisation."""
-
-_RATIOS = (0.5, 1.0, 2.0)
-_ANCHORS = (4.0, 5.6)
-"""Sides of anchors, in strides of their level."""
 
 
 def maps_of(module: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
@@ -99,11 +95,6 @@ class Pyramid(nn.Module):  # type: ignore[misc]
         return maps
 
 
-def _strides(params: Mapping[str, Any]) -> tuple[int, ...]:
-    given = str(params.get("strides") or "")
-    return tuple(int(s) for s in given.split(",")) if given else _STRIDES
-
-
 def _channels(params: Mapping[str, Any]) -> int:
     channels = int(params.get("channels") or _CHANNELS)
     if channels < _GROUPS or channels % _GROUPS:
@@ -123,7 +114,7 @@ def _common(backbone: Backbone, params: Mapping[str, Any]) -> dict[str, Any]:
 
 def fcos(backbone: Backbone, n_classes: int, params: Mapping[str, Any]) -> nn.Module:
     """FCOS: no anchors, a centre and four distances at each place."""
-    strides, channels = _strides(params), _channels(params)
+    strides, channels = strides_of(params), _channels(params)
     body = Pyramid(backbone, strides, channels, extra=True)
     levels = (*strides, 2 * strides[-1])
     anchors = AnchorGenerator(tuple((s,) for s in levels), ((1.0,),) * len(levels))
@@ -142,9 +133,9 @@ def fcos(backbone: Backbone, n_classes: int, params: Mapping[str, Any]) -> nn.Mo
 
 def retinanet(backbone: Backbone, n_classes: int, params: Mapping[str, Any]) -> nn.Module:
     """RetinaNet: anchors and the focal loss."""
-    strides, channels = _strides(params), _channels(params)
+    strides, channels = strides_of(params), _channels(params)
     body = Pyramid(backbone, strides, channels, extra=True)
-    anchors = _anchors((*strides, 2 * strides[-1]))
+    anchors = _anchors((*strides, 2 * strides[-1]), params)
     count = anchors.num_anchors_per_location()[0]
     head = tv_retinanet.RetinaNetHead(channels, count, n_classes, _norm)
     convolutions = int(params.get("convolutions") or _CONVOLUTIONS)
@@ -170,21 +161,28 @@ def _level_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(_GROUPS // 2, channels)
 
 
-def _anchors(levels: Sequence[int]) -> AnchorGenerator:
-    sizes = tuple(tuple(int(k * s) for k in _ANCHORS) for s in levels)
-    return AnchorGenerator(sizes, (_RATIOS,) * len(levels))
+def _anchors(levels: Sequence[int], params: Mapping[str, Any]) -> AnchorGenerator:
+    given = str(params.get("anchors") or ANCHORS)
+    try:
+        sides = [float(v) for v in given.split(",")]
+    except ValueError:
+        sides = []
+    if not sides or min(sides) <= 0:
+        raise ConfigError(f"anchors must be sides in strides of their level, such as {ANCHORS!r}, got {given!r}.")
+    sizes = tuple(tuple(round(k * s) for k in sides) for s in levels)
+    return AnchorGenerator(sizes, (RATIOS,) * len(levels))
 
 
 def _two_stage(backbone: Backbone, n_classes: int, params: Mapping[str, Any]) -> dict[str, Any]:
     """What Faster and Mask R-CNN share."""
-    strides, channels = _strides(params), _channels(params)
+    strides, channels = strides_of(params), _channels(params)
     body = Pyramid(backbone, strides, channels, extra=True, normed=True)
     names = [str(k) for k in range(len(strides))]
     width = int(params.get("box_width") or 256)
     most = int(params["box_detections_per_img"])
     return {
         "backbone": body,
-        "rpn_anchor_generator": _anchors((*strides, 2 * strides[-1])),
+        "rpn_anchor_generator": _anchors((*strides, 2 * strides[-1]), params),
         "rpn_pre_nms_top_n_train": 1000,
         "rpn_post_nms_top_n_train": 500,
         "rpn_pre_nms_top_n_test": 1000,
@@ -210,7 +208,7 @@ def maskrcnn(backbone: Backbone, n_classes: int, params: Mapping[str, Any]) -> n
     """Mask R-CNN: Faster R-CNN with a mask for each object."""
     own = _two_stage(backbone, n_classes, params)
     body, width = own["backbone"], int(params.get("mask_width") or 64)
-    names = [str(k) for k in range(len(_strides(params)))]
+    names = [str(k) for k in range(len(strides_of(params)))]
     convolutions = int(params.get("convolutions") or _CONVOLUTIONS)
     predictor = mask_rcnn.MaskRCNNPredictor(width, width, n_classes + 1)
     nn.init.normal_(predictor.mask_fcn_logits.weight, std=1e-3)  # all chances begin near a half

@@ -57,14 +57,15 @@ class Job:
     Parameters
     ----------
     steps : batches of an epoch. batches : epoch -> that many batches, drawn from the global random state.
-    loss : (network, batch) -> mean loss to learn from. judge : network -> (loss to choose by, lower is better).
+    loss : (network, batch) -> mean loss to learn from. judge : network -> (loss to choose the best epoch by, loss to
+        report), lower is better.
     judged : what judging costs, in steps.
     """
 
     steps: int
     batches: Callable[[int], Iterable[Any]]
     loss: Callable[[nn.Module, Any], torch.Tensor]
-    judge: Callable[[nn.Module], float]
+    judge: Callable[[nn.Module], tuple[float, float]]
     judged: float
 
 
@@ -75,7 +76,8 @@ class Trained:
     Parameters
     ----------
     best : loss to choose by at the best epoch. epoch : that epoch, from 1. epochs : that were planned.
-    history : a row an epoch: epoch, loss, judged (None where it was not), learning_rate. stopped : "" or why early.
+    history : a row an epoch: epoch, loss, judged and reported (None where it was not), learning_rate. stopped : "" or
+        why early.
     """
 
     best: float = math.inf
@@ -222,6 +224,9 @@ def train(
     """
     run = _Run(network, plan, job, seed, device, deadline, checkpoint, prepare)
     run.open()
+    for row in run.trained.history:  # of an interrupted training: rungs count from the start
+        if row["reported"] is not None:
+            report(row["epoch"], row["reported"])
     while run.trained.epoch_done < run.epochs and not run.trained.stopped:
         run.epoch(report)
     return run.close()
@@ -350,10 +355,10 @@ class _Run:
         t.epoch_done = number
         loss = float(np.mean(losses)) if losses else math.nan
         due = number % self.every == 0 or number == self.epochs or t.stopped
-        judged = self._judge(number, report) if due else None
-        row = {"epoch": number, "loss": loss, "judged": judged, "learning_rate": self.plan.learning_rate * factor}
-        t.history.append(row)
-        LOG.info("epoch %d of %d: loss %.4f, judged %s", number, self.epochs, loss, judged)
+        judged, told = self._judge(number, report) if due else (None, None)
+        row = {"epoch": number, "loss": loss, "judged": judged, "reported": told}
+        t.history.append({**row, "learning_rate": self.plan.learning_rate * factor})
+        LOG.info("epoch %d of %d: loss %.4f, held out %s", number, self.epochs, loss, told)
         if number == self.epochs or t.stopped or monotonic() - self._saved > _SAVED:
             self._save()
 
@@ -376,24 +381,24 @@ class _Run:
         if self.average is not None:
             self.average.update(self.network)
 
-    def _judge(self, number: int, report: Callable[[int, float], bool]) -> float:
+    def _judge(self, number: int, report: Callable[[int, float], bool]) -> tuple[float, float]:
         t, plan = self.trained, self.plan
         judged = self.network if self.average is None else self.average.network
         judged.eval()
         begun = monotonic()
         with torch.inference_mode():
-            loss = self.job.judge(judged)
+            loss, told = self.job.judge(judged)
         self._judging = 1.2 * (monotonic() - begun)
         if loss < t.best or self.best is None:
             t.best, t.epoch, t.worse = loss, number, 0
             self.best = {k: v.detach().clone() for k, v in judged.state_dict().items()}
         elif number > plan.early_stopping_delay:
             t.worse += 1
-        if report(number, loss):
+        if report(number, told):
             t.stopped = t.stopped or "pruned"
         if plan.early_stopping and t.worse >= plan.early_stopping_patience:
             t.stopped = t.stopped or "early stopping"
-        return loss
+        return loss, told
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
