@@ -43,7 +43,7 @@ OBJECTS = {"number_of_epochs": 2, "training_batch_size": 4, "min_size": 64, "max
 
 
 def settings(fixed=QUICK, data=None, **search):
-    search = {"workers": 0, "weights": "none", "models": ["efficientnet_lite0"], "fixed": fixed, **search}
+    search = {"workers": 0, "threads": 1, "weights": "none", "models": ["efficientnet_lite0"], "fixed": fixed, **search}
     return Settings(data=data or DataSettings(), search=SearchSettings(**search))
 
 
@@ -117,7 +117,7 @@ def test_onnx_gives_the_same_probabilities(fitted, tmp_path):
 
 
 def test_a_head_on_frozen_features_is_first_and_votes_combine(pictures, tmp_path):
-    search = {"workers": 0, "weights": "none", "models": ["efficientnet_lite0"]}
+    search = {"workers": 0, "threads": 1, "weights": "none", "models": ["efficientnet_lite0"]}
     own = Settings(search=SearchSettings(**search))
     model = ImageClassifier(max_trials=1, time_limit=None, settings=own, path=tmp_path / "run").fit(*pictures)
     assert model.best() == "LinearProbe"

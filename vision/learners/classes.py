@@ -39,6 +39,8 @@ _EPOCHS_WANTED = 8
 """Where a size is to be found: the largest at which so many epochs fit into the time."""
 
 _BLOCK = 64
+_FIRST = 20.0
+"""Seconds that features of the first model may take for mirror images to be looked at too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +210,26 @@ def frozen_features(
     return out
 
 
+def quick_enough(work: Work, network: Classifier, size: tuple[int, int], deadline: Any) -> bool:
+    """Whether features of all images and of their mirror images are there in a few seconds, by a timed block."""
+    import torch
+
+    from vision.networks.training import pick_device
+
+    if not np.isfinite(deadline.left()):
+        return True
+    place = pick_device(work.settings.device)
+    images = torch.zeros((16, 3, size[1], size[1]), device=place).contiguous(memory_format=torch.channels_last)
+    network = network.to(place)
+    took = []
+    with torch.inference_mode():
+        for _ in range(2):
+            begun = perf_counter()
+            network.features(images).sum().item()
+            took.append(perf_counter() - begun)
+    return 2 * (len(work.train) + len(work.held)) * min(took) / len(images) <= _FIRST
+
+
 @dataclass(slots=True)
 class _Head:
     """The best linear head."""
@@ -263,18 +285,19 @@ class LinearProbe:
         plan = Training.of(s.kind, name, params)
         network = Classifier(work.backbone(name), len(s.classes)).eval()
         size = plan.valid_resize_size, plan.valid_crop_size
+        mirrored = quick_enough(work, network, size, trial.deadline)
         x, held = (
-            frozen_features(work, part, name, size, network, trial.deadline, mirrored=True)
+            frozen_features(work, part, name, size, network, trial.deadline, mirrored=mirrored)
             for part in ("train", "held")
         )
         y, held_y = work.train.codes(), work.held.codes()
-        head = best_head(s, np.concatenate(list(x)), np.concatenate([y, y]), held[0], held_y, plan.weighted_loss)
+        head = best_head(s, np.concatenate(list(x)), np.concatenate([y] * len(x)), held[0], held_y, plan.weighted_loss)
         network.head.weight.data.copy_(head.weight)
         network.head.bias.data.copy_(head.bias)
         import torch
 
         both = [torch.from_numpy(np.array(h)) @ head.weight.T + head.bias for h in held]
-        mirrored, prob = mirror(s, held_y, both)
+        mirrored, prob = mirror(s, held_y, both * (3 - len(both)))
         arrays = parameters_of(network)
         member = ClassMember("LinearProbe", s.kind, name, s.classes, *size, mirrored, arrays)
         seconds = perf_counter() - begun
