@@ -18,7 +18,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 class AutoMLError(Exception):
@@ -79,3 +79,9 @@ class DeadlineExceededError(AutoMLError):
 
 class LearnerError(AutoMLError):
     """A learner cannot be fitted on this data; the reason stands in the leaderboard."""
+
+
+def one_of(name: str, value: object, allowed: Sequence[object]) -> None:
+    """Raise ConfigError unless the value of a setting is among those allowed."""
+    if value not in allowed:
+        raise ConfigError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")

@@ -57,8 +57,33 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def put(temporary: Path, final: Path) -> None:
+    """Put a finished file in the place of another; a reader sees the old content or the new one."""
+    sync_file(temporary)
+    temporary.replace(final)
+    sync_directory(final.parent)
+
+
 def publish(temporary: Path, final: Path) -> None:
     """Rename a finished folder to its final name; what it holds must be synced already."""
     sync_directory(temporary)
     temporary.rename(final)
     sync_directory(final.parent)
+
+
+def plain(value: Any) -> Any:
+    """JSON values of nested ones: NumPy's numbers as Python's, tuples as lists, keys as text.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plain({1: (np.float64(0.5), "a")})
+    {'1': [0.5, 'a']}
+    """
+    import numpy as np
+
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return value.item() if isinstance(value, np.generic) else value

@@ -6,6 +6,7 @@ import math
 import shutil
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from forecasting.forecaster import Forecaster
 
 BAD_INPUT, INTERRUPTED = 2, 130
+_ROOMS = {"tabular": "forecastle.cli_tabular", "vision": "forecastle.cli_vision"}
+"""Kinds of runs besides forecasts -> the module that takes them up."""
+
 _DIGITS_OF_A_DATE = 8
 _LEVELS = (0.1, 0.5, 0.9)
 """Quantile columns of a forecast file where neither the job nor the command asks for others."""
@@ -377,15 +381,9 @@ def _take_up(run: Path, **more: Any) -> None:
     from automl.runs import Run
     from forecasting.forecaster import Forecaster
 
-    if Run.open(run).task.startswith("tabular."):
-        from forecastle.cli_tabular import take_up
-
-        take_up(run, **more)
-        return
-    if Run.open(run).task.startswith("vision."):
-        from forecastle.cli_vision import take_up as take_up_vision
-
-        take_up_vision(run, **more)
+    room = Run.open(run).task.partition(".")[0]
+    if room in _ROOMS:
+        import_module(_ROOMS[room]).take_up(run, **more)
         return
     forecaster = Forecaster.resume(run, **more)
     _finish(forecaster, run, None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from automl.budget import ExitCriteria
-from automl.errors import ConfigError, UnknownNameError
+from automl.errors import ConfigError, UnknownNameError, one_of
 from automl.preprocess import SCALERS
 
 KINDS = ("numeric", "categorical", "categorical_hash", "datetime", "text", "ignore")
@@ -40,12 +40,6 @@ META_LEARNERS = ("auto", "LogisticRegression", "ElasticNet", "LinearRegression",
 
 LEAST_MB = 1_000.0
 """Memory without which nothing can be fitted: the packages alone take half of it."""
-
-
-def one_of(name: str, value: object, allowed: Sequence[object]) -> None:
-    """Raise ConfigError unless the value is among those allowed."""
-    if value not in allowed:
-        raise ConfigError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
 
 
 def _share(name: str, value: float | None) -> None:

@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from automl.budget import Deadline
 from automl.errors import ConfigError, DataError, RunError
+from automl.files import plain
 from automl.guardrails import Guardrail, Report
 from automl.progress import log_file, progress
 from automl.runs import Run
@@ -306,7 +307,7 @@ class _AutoEstimator(Answers, BaseEstimator):  # type: ignore[misc]
             "metric": self._metric,
             "target": self.target_,
         }
-        self._model.save(path, {"kind": self._kind, "estimator": _plain(own)})
+        self._model.save(path, {"kind": self._kind, "estimator": plain(own)})
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -397,15 +398,6 @@ class AutoRegressor(RegressorMixin, _AutoEstimator):  # type: ignore[misc]
     def predict(self, X: Any, *, model: str | None = None) -> np.ndarray:  # noqa: N803 - scikit-learn's name
         """Predict each row. model : any of `models()`; None = the best."""
         return self._predicted(X, model)
-
-
-def _plain(value: Any) -> Any:
-    """JSON values: NaN and numpy's numbers among them."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _labels(raw: list[Any] | None) -> np.ndarray | None:

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from automl.errors import ConfigError, DataError
-from vision.data.reading import SUFFIXES, read_images
-from vision.data.records import ImageSet
+from vision.data.reading import IMAGE_COLUMNS, SUFFIXES, read_images
+from vision.data.records import OBJECTS, ImageSet
 from vision.task import class_scores, find_metric, metric_names, object_scores, truth_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Answers:
         strange = sorted(set(found.classes) - set(classes))
         if strange:
             raise DataError(f"{len(strange)} classes are none of training, first {strange[0]!r}.")
-        if self._kind in {"detection", "segmentation"} and any(not i.width for i in found.images):
+        if self._kind in OBJECTS and any(not i.width for i in found.images):
             from vision.data.pictures import check_images
 
             found, _ = check_images(found)
@@ -146,7 +146,7 @@ def paths_of(images: Any, folder: str | None = None) -> list[str]:
             return [str(p) for p in found]
         images = [path]
     elif hasattr(images, "columns"):
-        column = next((c for c in ("image", "file", "path", "image_url", "filename") if c in images.columns), None)
+        column = next((c for c in IMAGE_COLUMNS if c in images.columns), None)
         if column is None:
             raise DataError(f"none of the columns {', '.join(map(str, images.columns))} is named image, file or path.")
         images = list(images[column])
@@ -160,6 +160,11 @@ def paths_of(images: Any, folder: str | None = None) -> list[str]:
 
 class ClassAnswers(Answers):
     """Of classifiers."""
+
+    def _scored(self, images: Any, where: Mapping[str, str] | None, model: str | None) -> tuple[ImageSet, np.ndarray]:
+        """Labelled images, and the probabilities of their classes."""
+        truth = self._truth(images, where)
+        return truth, np.asarray(self._predicted([i.path for i in truth.images], model))
 
     def predict_proba(self, images: Any, *, model: str | None = None) -> np.ndarray:
         """Probabilities of the labels in the order of `classes_`, shape [images, classes].
@@ -183,8 +188,7 @@ class ClassAnswers(Answers):
         self, images: Any, *, where: Mapping[str, str] | None = None, model: str | None = None
     ) -> dict[str, float]:
         """All metrics on labelled images, which `fit` would take."""
-        truth = self._truth(images, where)
-        prob = np.asarray(self._predicted([i.path for i in truth.images], model))
+        truth, prob = self._scored(images, where, model)
         return class_scores(self._kind, truth.codes(), prob)
 
     def by_label(
@@ -193,8 +197,7 @@ class ClassAnswers(Answers):
         """Precision, recall, f1, support, AUC and average precision of each label, and their means."""
         from vision.labels import per_class, per_label
 
-        truth = self._truth(images, where)
-        prob = np.asarray(self._predicted([i.path for i in truth.images], model))
+        truth, prob = self._scored(images, where, model)
         table = per_class if self._kind == "multiclass" else per_label
         return pd.DataFrame(table(truth.codes(), prob, truth.classes))
 
@@ -208,8 +211,7 @@ class ClassAnswers(Answers):
         """
         from automl.charts import charts_of, precision_recall_curves, roc_curves
 
-        truth = self._truth(images, where)
-        prob = np.asarray(self._predicted([i.path for i in truth.images], model), dtype=float)
+        truth, prob = self._scored(images, where, model)
         y = truth.codes()
         if self._kind == "multiclass":
             return charts_of(y, prob, self.classes_)
@@ -259,8 +261,7 @@ class ClassAnswers(Answers):
         """Write one HTML file with the images the model is most wrong about."""
         from vision.galleries import worst_classes
 
-        truth = self._truth(images, where)
-        prob = np.asarray(self._predicted([i.path for i in truth.images], model))
+        truth, prob = self._scored(images, where, model)
         return worst_classes(Path(path), truth, prob, most)
 
 
@@ -290,11 +291,12 @@ class ObjectAnswers(Answers):
         """
         truth = self._truth(images, where)
         found = self._everything([i.path for i in truth.images], model)
-        out = object_scores(truth_of(truth), found, truth.classes, least=self._least(model))
+        true = truth_of(truth)
+        out = object_scores(true, found, truth.classes, least=self._least(model))
         if coco:
             from vision.scores import coco_scores
 
-            out |= coco_scores(truth_of(truth), found, truth.classes, masks=self._kind == "segmentation")
+            out |= coco_scores(true, found, truth.classes, masks=self._kind == "segmentation")
         return out
 
     def by_label(
@@ -306,12 +308,8 @@ class ObjectAnswers(Answers):
         truth = self._truth(images, where)
         found = self._everything([i.path for i in truth.images], model)
         masks, least = self._kind == "segmentation", self._least(model)
-        whole = average_precision(truth_of(truth), found, truth.classes, masks=masks).per_label
-        given = [f.take(f.scores >= least) for f in found]
-        shown = average_precision(truth_of(truth), given, truth.classes, masks=masks).per_label
-        return pd.DataFrame(
-            [{**s, "average_precision": w["average_precision"]} for w, s in zip(whole, shown, strict=True)]
-        )
+        scored = average_precision(truth_of(truth), found, truth.classes, masks=masks, least=least)
+        return pd.DataFrame(scored.per_label)
 
     def _least(self, model: str | None) -> float:
         """Score from which on objects are given."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from automl.budget import ExitCriteria
-from automl.errors import ConfigError, UnknownNameError
+from automl.errors import ConfigError, UnknownNameError, one_of
+from vision.data.records import OBJECTS
 
 if TYPE_CHECKING:
     from vision.data.records import Kind
@@ -22,12 +23,6 @@ METRICS: dict[str, str] = {
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("warmup_cosine", "step", "none")
-
-
-def one_of(name: str, value: object, allowed: Sequence[object]) -> None:
-    """Raise ConfigError unless the value is among those allowed."""
-    if value not in allowed:
-        raise ConfigError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
 
 
 def _between(name: str, value: float, least: float, most: float) -> None:
@@ -143,7 +138,7 @@ HYPERPARAMETERS = tuple(f.name for f in fields(Training))
 
 def defaults(kind: Kind, backbone: str) -> dict[str, Any]:
     """What differs by task and network; rates and batches of vision transformers are their own."""
-    if kind in {"detection", "segmentation"}:
+    if kind in OBJECTS:
         return {"training_batch_size": 2, "validation_batch_size": 1, "learning_rate": 0.005}
     rates = {"vit_b_16": (0.0125, 0.025, 48), "vit_l_16": (0.001, 0.002, 10)}
     one, many, batch = rates.get(backbone, (0.01, 0.035, 78))

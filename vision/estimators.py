@@ -15,6 +15,7 @@ import numpy as np
 
 from automl.budget import Deadline
 from automl.errors import ConfigError, DataError, RunError
+from automl.files import plain
 from automl.guardrails import Guardrail, Report
 from automl.progress import log_file, progress
 from automl.runs import Run
@@ -278,7 +279,7 @@ class _AutoVision(Answers):
             "guardrails": self._report.to_json(),
             "metric": self._metric,
         }
-        self._model.save(path, {"kind": f"vision.{self._kind}", "estimator": _plain(own)})
+        self._model.save(path, {"kind": f"vision.{self._kind}", "estimator": plain(own)})
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -331,12 +332,3 @@ class InstanceSegmenter(ObjectAnswers, _AutoVision):
     """Finds a network that outlines each object. Parameters as of `ObjectDetector`."""
 
     _kind = "segmentation"
-
-
-def _plain(value: Any) -> Any:
-    """JSON values: NaN and numpy's numbers among them."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value.item() if isinstance(value, np.generic) else value

@@ -16,10 +16,11 @@ from automl.errors import AutoMLError, ConfigError, LearnerError
 from automl.policies import policy_of
 from automl.runs import model_names
 from automl.search import BEFORE_ITS_TURN, Search
+from vision.data.records import OBJECTS
 from vision.learners.base import LEARNERS
 from vision.model import VOTING, VisionModel
 from vision.portfolio import Machine, choose
-from vision.task import MODEL, OBJECTS, OPEN, PRELOAD, VisionTask, class_scores, member_in, open_task, save_task
+from vision.task import MODEL, OPEN, PRELOAD, VisionTask, class_scores, member_in, open_task, save_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,6 +15,7 @@ import numpy as np
 
 from automl.errors import ConfigError, LearnerError, MissingPackageError
 from automl.files import write_atomic
+from vision.data.records import OBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,7 @@ def write_onnx(model: VisionModel, path: Path, images: Sequence[str], name: str 
         except ImportError as error:
             raise MissingPackageError(package, "onnx", "writing ONNX") from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    if model.kind in {"detection", "segmentation"}:
+    if model.kind in OBJECTS:
         from vision.onnx_objects import write_objects
 
         return write_objects(model, path, images, name)
@@ -69,6 +70,10 @@ def write_onnx(model: VisionModel, path: Path, images: Sequence[str], name: str 
 def _write_classes(model: VisionModel, path: Path, images: Sequence[str], name: str | None) -> Parity:
     import torch
 
+    from vision.learners.classes import as_tensor
+    from vision.networks.classifier import Vote
+    from vision.pixels import square
+
     pairs = model.entry(name)
     members: list[ClassMember] = [model.members[m] for m, _ in pairs]  # type: ignore[misc]
     sizes = sorted({m.resize for m in members})
@@ -76,13 +81,11 @@ def _write_classes(model: VisionModel, path: Path, images: Sequence[str], name: 
         raise ConfigError(
             "members that look at the middle of images cannot be joined. Fix: to_onnx(model=a single one)."
         )
-    graph = _vote_class()(members, [w for _, w in pairs], model.kind).eval()
+    views = [(m.network(), m.resize, m.crop, m.mirrored, float(w)) for m, (_, w) in zip(members, pairs, strict=True)]
+    graph = Vote(views, model.kind).eval()
     first = sizes[-1]
     sample = torch.rand(2, 3, first, first)
     content = exported(graph, (sample,), ["images"], ["probabilities"], {"images": {0: "n"}, "probabilities": {0: "n"}})
-    from vision.learners.classes import as_tensor
-    from vision.pixels import square
-
     shown = [str(p) for p in images][:16]
     tensor = as_tensor(np.stack([square(p, first) for p in shown]), torch.device("cpu")).contiguous()
     with torch.inference_mode():
@@ -127,36 +130,3 @@ def session(content: bytes) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-
-def _vote_class() -> Any:
-    import torch
-    from torch import nn
-
-    class Vote(nn.Module):  # type: ignore[misc]
-        """Weighted mean of members' probabilities; images are resized for members that want smaller ones."""
-
-        def __init__(self, members: Sequence[ClassMember], weights: Sequence[float], kind: str) -> None:
-            super().__init__()
-            self.networks = nn.ModuleList([m.network() for m in members])
-            self.members = [(m.resize, m.crop, m.mirrored) for m in members]
-            self.shares = [float(w) for w in weights]
-            self.softmax = kind == "multiclass"
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            total = None
-            for network, (resize, crop, mirrored), share in zip(self.networks, self.members, self.shares, strict=True):
-                x = images
-                if x.shape[-1] != resize:
-                    x = nn.functional.interpolate(x, (resize, resize), mode="bilinear", antialias=True)
-                edge = (resize - crop) // 2
-                x = x[:, :, edge : edge + crop, edge : edge + crop]
-                scores = network(x)
-                if mirrored:
-                    scores = (scores + network(torch.flip(x, [3]))) / 2
-                found = scores.softmax(dim=1) if self.softmax else scores.sigmoid()
-                total = share * found if total is None else total + share * found
-            assert total is not None  # noqa: S101 - an entry has members
-            return total
-
-    return Vote

@@ -33,10 +33,12 @@ def write_objects(model: VisionModel, path: Path, images: Sequence[str], name: s
     """
     import torch
 
+    from vision.networks.detectors import OneImage
+
     member: ObjectMember = model.single(name)  # type: ignore[assignment]
     network = member.network()
     masks = member.kind == "segmentation"
-    graph = _graph(network, masks=masks).eval()
+    graph = OneImage(network, masks=masks).eval()
     shown = [str(p) for p in images][:8]
     tensors = []
     for file in shown:
@@ -66,23 +68,3 @@ def write_objects(model: VisionModel, path: Path, images: Sequence[str], name: s
     labels = {"labels": list(model.classes), "kind": model.kind, "colours": "RGB 0..1", **own}
     write_atomic(path.parent / LABELS, (json.dumps(labels, indent=1) + "\n").encode())
     return Parity(len(shown), scores, pixels, str(path))
-
-
-def _graph(network: Any, *, masks: bool) -> Any:
-    from torch import nn
-
-    first = int(hasattr(network, "roi_heads"))
-
-    class Graph(nn.Module):  # type: ignore[misc]
-        """One image in, its objects out; labels count from 0."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, image: Any) -> tuple[Any, ...]:
-            found = self.network([image])[0]
-            out = found["boxes"], found["labels"] - first, found["scores"]
-            return (*out, found["masks"][:, 0]) if masks else out
-
-    return Graph()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from automl.files import sync_directory, sync_file
+from automl.files import put
 from vision.data.pictures import load_picture
 
 if TYPE_CHECKING:
@@ -67,8 +67,6 @@ class Pixels:
             self._fill(out, self._paths)
             out.flush()
             del out
-            sync_file(partial)
-            partial.replace(file)
-            sync_directory(file.parent)
+            put(partial, file)
         kept: np.ndarray = np.load(file, mmap_mode="r")
         return kept

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from automl.candidates import Candidate, Choice, Dimension, Float
 from automl.errors import ConfigError
+from vision.data.records import OBJECTS
 from vision.models.backbones import BACKBONES, PACKAGES, package_file
 
 if TYPE_CHECKING:
@@ -39,9 +40,8 @@ class Machine:
     gpus: int
 
 
-def backbones(kind: Kind, machine: Machine) -> list[str]:
+def backbones(machine: Machine) -> list[str]:
     """Backbones of the automatic mode: those whose weights lie here, then torchvision's where there is a GPU."""
-    del kind
     own = [name for name in PACKAGES if package_file(name) is not None]
     if machine.gpus:
         return [*own, "efficientnet_b0", "resnet50", "vit_b_16"]
@@ -55,17 +55,17 @@ def choose(kind: Kind, search: SearchSettings, machine: Machine) -> list[Candida
     ------
     ConfigError, UnknownNameError : a model that is asked for does not exist or does not suit the task.
     """
-    if kind in {"detection", "segmentation"}:
+    if kind in OBJECTS:
         from vision.portfolio_objects import choose_objects
 
         return choose_objects(kind, search, machine)
-    names = [BACKBONES.resolve(m) for m in search.models] if search.models else backbones(kind, machine)
+    names = [BACKBONES.resolve(m) for m in search.models] if search.models else backbones(machine)
     if search.space or search.fixed:
         space = dimensions(search.space)
         return [Candidate.of("FineTuning", {"backbone": n, **search.fixed}, space=space, cost=10) for n in names]
     timed = search.limits.time_limit is not None
     out = [Candidate.of("LinearProbe", _probe(name, 128), cost=1) for name in names]
-    rate = {"multiclass": 3e-4, "multilabel": 3e-4}[kind]
+    rate = 3e-4
     space = {
         "learning_rate": Float(rate / 4, rate * 4, log=True),
         "weight_decay": Float(1e-3, 0.2, log=True),

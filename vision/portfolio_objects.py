@@ -33,7 +33,7 @@ def choose_objects(kind: Kind, search: SearchSettings, machine: Machine) -> list
     from vision.portfolio import backbones, dimensions
 
     heads = ["maskrcnn"] if kind == "segmentation" else ["fcos", "fasterrcnn"]
-    bodies = [b for b in backbones(kind, machine) if not b.startswith("vit")]
+    bodies = [b for b in backbones(machine) if not b.startswith("vit")]
     pairs = [(head, body) for head in heads for body in bodies[:1]]
     if search.models:
         pairs = []

@@ -49,6 +49,7 @@ def average_precision(
     *,
     threshold: float = 0.5,
     masks: bool = False,
+    least: float = 0.0,
 ) -> Detected:
     """Mean average precision: area under the precision-recall curve made monotone, at all its points.
 
@@ -57,7 +58,8 @@ def average_precision(
     Parameters
     ----------
     truth, found : of the same images. classes : names of the labels; () = labels are named by their codes.
-    threshold : least overlap of a hit. masks : whether overlaps are those of masks.
+    threshold : least overlap of a hit. masks : whether overlaps are those of masks. least : score from which objects
+        count for precision, recall, found and right; average precision looks at all.
 
     Raises
     ------
@@ -74,6 +76,7 @@ def average_precision(
         ignored.append(aside)
     counted = ~np.concatenate(ignored)
     code, score, hit = (np.concatenate(part)[counted] for part in (codes, scores, right))
+    shown = score >= least  # hits go by score, so lower ones change nothing above
     true_codes = [t.labels[~crowd_of(t)] for t in truth]
     names = list(classes) or [str(k) for k in range(_most(true_codes) + 1)]
     objects, images = np.zeros(len(names), dtype=int), np.zeros(len(names), dtype=int)
@@ -82,11 +85,11 @@ def average_precision(
         images[np.unique(own)] += 1
     rows: list[dict[str, Any]] = []
     for k, name in enumerate(names):
-        own_hits = hit[code == k]
+        own, own_hits = code == k, hit[(code == k) & shown]
         rows.append(
             {
                 "label": name,
-                "average_precision": area(score[code == k], own_hits, int(objects[k])),
+                "average_precision": area(score[own], hit[own], int(objects[k])),
                 "precision": float(own_hits.mean()) if len(own_hits) else _NO_SUCH,
                 "recall": float(own_hits.sum() / objects[k]) if objects[k] else _NO_SUCH,
                 "images": int(images[k]),
@@ -98,8 +101,8 @@ def average_precision(
     each = [float(row["average_precision"]) for row in rows if row["objects"]]
     return Detected(
         float(np.mean(each)) if each else _NO_SUCH,
-        float(hit.mean()) if len(hit) else (0.0 if objects.any() else _NO_SUCH),
-        float(hit.sum() / objects.sum()) if objects.any() else _NO_SUCH,
+        float(hit[shown].mean()) if shown.any() else (0.0 if objects.any() else _NO_SUCH),
+        float(hit[shown].sum() / objects.sum()) if objects.any() else _NO_SUCH,
         rows,
     )
 

@@ -15,7 +15,7 @@ from automl.errors import LearnerError
 from automl.files import write_json
 from automl.metrics import CLASSIFICATION, Metric
 from automl.trial import Evaluation
-from vision.data.records import Image, ImageSet, Thing
+from vision.data.records import OBJECTS, Image, ImageSet, Thing
 from vision.learners.base import LEARNERS, TaskSettings, Work, member_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ MODEL = "model"
 """Folder of a trial that holds its fitted network."""
 
 CHECKPOINTS = "checkpoints"
-OBJECTS = ("detection", "segmentation")
+OBJECT_METRICS = ("mean_average_precision", "precision", "recall")
 
 
 class VisionTask:
@@ -127,7 +127,7 @@ def metric_names(kind: Kind) -> list[str]:
         from vision.labels import MULTILABEL
 
         return list(MULTILABEL)
-    return ["mean_average_precision", "precision", "recall"]
+    return list(OBJECT_METRICS)
 
 
 def find_metric(name: str, kind: Kind) -> Metric:
@@ -162,14 +162,8 @@ def object_scores(
     from vision.scores import average_precision
 
     masks = bool(truth) and truth[0].masks is not None
-    scored = average_precision(truth, found, classes, masks=masks)
-    given = [f.take(f.scores >= least) for f in found]
-    shown = average_precision(truth, given, classes, masks=masks) if least else scored
-    return {
-        "mean_average_precision": scored.mean_average_precision,
-        "precision": shown.precision,
-        "recall": shown.recall,
-    }
+    scored = average_precision(truth, found, classes, masks=masks, least=least)
+    return {name: float(getattr(scored, name)) for name in OBJECT_METRICS}
 
 
 # -- files ------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 """Ends of names that are taken for images."""
 
-_IMAGE_COLUMNS = ("image", "file", "path", "image_url", "filename")
+IMAGE_COLUMNS = ("image", "file", "path", "image_url", "filename")
+"""Columns that name images, the first that is there."""
+
 _LABEL_COLUMNS = ("label", "labels")
 _MOST_NAMED = 5
 
@@ -290,7 +292,7 @@ def _of_rows(
     for column in where or {}:
         if column not in columns:
             raise DataError(f"there is no column {column!r}. Columns: {', '.join(map(str, columns))}.")
-    image = _column(columns, _IMAGE_COLUMNS)
+    image = _column(columns, IMAGE_COLUMNS)
     label = _column(columns, _LABEL_COLUMNS)
     out, problems = [], _Problems("rows")
     for number, row in enumerate(rows, 1):

@@ -17,6 +17,9 @@ Kind = Literal["multiclass", "multilabel", "detection", "segmentation"]
 KINDS: tuple[Kind, ...] = ("multiclass", "multilabel", "detection", "segmentation")
 """What is asked of images: one label each, any number of labels, boxes, outlines."""
 
+OBJECTS: tuple[Kind, ...] = ("detection", "segmentation")
+"""Kinds whose images hold objects."""
+
 Box = tuple[float, float, float, float]
 _ROUNDING = 1e-6
 

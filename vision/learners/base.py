@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
@@ -14,8 +15,7 @@ from vision.models.backbones import build
 from vision.pixels import Pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
     from automl.candidates import JsonScalar
     from automl.trial import State, Trial
@@ -157,6 +157,15 @@ def unpack(block: bytes | np.ndarray) -> dict[str, np.ndarray]:
             return {name: found[name] for name in found.files}
     except (ValueError, OSError, EOFError) as error:
         raise ModelFileError(f"weights of a network cannot be read: {error}") from error
+
+
+def saved_states(path: str) -> Iterator[State]:
+    """States of the networks of a saved model, or of the one in a run directory."""
+    from automl.bundle import load_bundle
+
+    folder = Path(path)
+    _, states = load_bundle(folder / "model" if (folder / "model").is_dir() else folder)
+    return (states[name] for name in states)
 
 
 def member_of(state: State) -> Member:

@@ -7,16 +7,16 @@ out-of-distribution, ICLR.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from automl.errors import ConfigError, DeadlineExceededError
-from automl.files import sync_directory, sync_file
+from automl.files import put
 from vision.config import Training
-from vision.learners.base import Fit, member_of, pack, unpack
+from vision.learners.base import Fit, member_of, pack, saved_states, unpack
 from vision.models.backbones import BACKBONES, build
 from vision.pixels import square
 
@@ -204,9 +204,7 @@ def frozen_features(
     partial = file.with_suffix(".part")
     with partial.open("wb") as stream:
         np.save(stream, out)
-    sync_file(partial)
-    partial.replace(file)
-    sync_directory(file.parent)
+    put(partial, file)
     return out
 
 
@@ -265,6 +263,29 @@ def best_head(
     return best
 
 
+def fit_head(
+    work: Work, network: Classifier, name: str, plan: Training, deadline: Any, *, mirrored: bool
+) -> tuple[_Head, list[torch.Tensor]]:
+    """Give a network the best linear head on its frozen features; returns it, and its scores of the held-out images.
+
+    Parameters
+    ----------
+    mirrored : whether mirror images are learned from too; then there are scores of them as well.
+    """
+    import torch
+
+    size = plan.valid_resize_size, plan.valid_crop_size
+    x, held = (
+        frozen_features(work, part, name, size, network, deadline, mirrored=mirrored)[: 1 + mirrored]
+        for part in ("train", "held")
+    )
+    y = np.concatenate([work.train.codes()] * len(x))
+    head = best_head(work.settings, np.concatenate(list(x)), y, held[0], work.held.codes(), plan.weighted_loss)
+    network.head.weight.data.copy_(head.weight)
+    network.head.bias.data.copy_(head.bias)
+    return head, [torch.from_numpy(np.array(h)) @ head.weight.T + head.bias for h in held]
+
+
 class LinearProbe:
     """A linear head on the features of a backbone that stays as it is.
 
@@ -285,23 +306,13 @@ class LinearProbe:
         plan = Training.of(s.kind, name, params)
         network = Classifier(work.backbone(name), len(s.classes)).eval()
         size = plan.valid_resize_size, plan.valid_crop_size
-        mirrored = quick_enough(work, network, size, trial.deadline)
-        x, held = (
-            frozen_features(work, part, name, size, network, trial.deadline, mirrored=mirrored)
-            for part in ("train", "held")
-        )
-        y, held_y = work.train.codes(), work.held.codes()
-        head = best_head(s, np.concatenate(list(x)), np.concatenate([y] * len(x)), held[0], held_y, plan.weighted_loss)
-        network.head.weight.data.copy_(head.weight)
-        network.head.bias.data.copy_(head.bias)
-        import torch
-
-        both = [torch.from_numpy(np.array(h)) @ head.weight.T + head.bias for h in held]
-        mirrored, prob = mirror(s, held_y, both * (3 - len(both)))
-        arrays = parameters_of(network)
-        member = ClassMember("LinearProbe", s.kind, name, s.classes, *size, mirrored, arrays)
+        both = quick_enough(work, network, size, trial.deadline)
+        head, scores = fit_head(work, network, name, plan, trial.deadline, mirrored=both)
+        mirrored, prob = mirror(s, work.held.codes(), scores * (3 - len(scores)))
+        member = ClassMember("LinearProbe", s.kind, name, s.classes, *size, mirrored, parameters_of(network))
         seconds = perf_counter() - begun
-        info = {"windows": 1, "fit_s": seconds, "penalty": head.penalty, "images_per_second": len(y) / seconds}
+        told = {"penalty": head.penalty, "images_per_second": len(work.train) / seconds}
+        info = {"windows": 1, "fit_s": seconds, **told}
         return Fit(member, {"held": prob}, info)
 
 
@@ -330,22 +341,21 @@ class FineTuning:
         import torch
 
         from vision.networks.classifier import Classifier
-        from vision.networks.training import parameters_of, pick_device, seed_all, train
+        from vision.networks.training import frozen_layers, parameters_of, pick_device, seed_all, train
 
         s, begun = work.settings, perf_counter()
         device = pick_device(s.device, trial.number)
         seed_all(trial.seed, 0)
         name = BACKBONES.resolve(str(params["backbone"]))
         network = Classifier(work.backbone(name, weights=s.start is None), len(s.classes)).eval()
-        started = self._start(work, network, name)
+        self._start(work, network, name)
         params = _sized(work, network, name, params, trial, checkpoint)
         plan = Training.of(s.kind, name, params)
-        if plan.head_first and not started and not checkpoint.exists():
-            self._head(work, network, name, plan, trial)
+        # features of an earlier model's weights are not those that are kept
+        if plan.head_first and s.start is None and not checkpoint.exists():
+            fit_head(work, network, name, plan, trial.deadline, mirrored=False)
         network = network.to(device, memory_format=torch.channels_last)
         run = _Epochs(work, plan, device)
-        from vision.networks.training import frozen_layers
-
         frozen_layers(network.backbone, plan.layers_to_freeze)
         trained = train(
             network,
@@ -384,30 +394,16 @@ class FineTuning:
         return Fit(member, {"held": prob}, info, pruned=trained.stopped == "pruned")
 
     @staticmethod
-    def _start(work: Work, network: Classifier, backbone: str) -> bool:
-        """Begin with the weights of an earlier model, if that is asked for; whether its head was taken too."""
+    def _start(work: Work, network: Classifier, backbone: str) -> None:
+        """Begin with the weights of an earlier model where that is asked for; with its head if its classes are these."""
         from vision.networks.training import fill
 
         if work.settings.start is None:
-            return False
+            return
         earlier = earlier_member(work.settings.start, backbone)
         same = tuple(earlier.classes) == work.settings.classes
         arrays = {k: v for k, v in earlier.arrays.items() if same or not k.startswith("head.")}
         fill(network, arrays, strict=False)
-        return same
-
-    @staticmethod
-    def _head(work: Work, network: Classifier, name: str, plan: Training, trial: Trial) -> None:
-        size = plan.valid_resize_size, plan.valid_crop_size
-        if work.settings.start is not None:
-            return  # features of other weights are not those that are kept
-        x, held = (
-            frozen_features(work, part, name, size, network, trial.deadline, mirrored=False)[0]
-            for part in ("train", "held")
-        )
-        found = best_head(work.settings, x, work.train.codes(), held, work.held.codes(), plan.weighted_loss)
-        network.head.weight.data.copy_(found.weight)
-        network.head.bias.data.copy_(found.bias)
 
 
 def earlier_member(path: str, backbone: str) -> ClassMember:
@@ -417,14 +413,7 @@ def earlier_member(path: str, backbone: str) -> ClassMember:
     ------
     ConfigError : none has.
     """
-    from pathlib import Path as FilePath
-
-    from automl.bundle import load_bundle
-
-    folder = FilePath(path)
-    _, states = load_bundle(folder / "model" if (folder / "model").is_dir() else folder)
-    for name in states:
-        state = states[name]
+    for state in saved_states(path):
         if state[0].get("backbone") == backbone and state[0].get("learner") != "Detector":
             found = member_of(state)
             assert isinstance(found, ClassMember)  # noqa: S101 - the learner says so
@@ -501,6 +490,7 @@ class _Epochs:
     """Batches, losses and scores of one training."""
 
     def __init__(self, work: Work, plan: Training, device: torch.device) -> None:
+        import torch
         from torchvision.transforms import v2
 
         from vision.augment import Augmentation, train_transform
@@ -513,7 +503,8 @@ class _Epochs:
         augmentation = Augmentation(**(s.augmentation or {}))
         self.transform = train_transform(s.kind, plan.train_crop_size, augmentation)
         self.mix = v2.MixUp(alpha=plan.mixing, num_classes=len(s.classes)) if plan.mixing else None
-        self.weight = class_weights(s, self.y, plan.weighted_loss)
+        weight = class_weights(s, self.y, plan.weighted_loss)
+        self.weight = None if weight is None else torch.tensor(weight, dtype=torch.float32, device=device)
 
     def job(self) -> Any:
         """For the loop."""
@@ -538,13 +529,10 @@ class _Epochs:
             yield x, y
 
     def _loss(self, network: Any, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        import torch
-
         from vision.networks.classifier import binary_entropy, entropy
 
-        weight = None if self.weight is None else torch.tensor(self.weight, dtype=torch.float32, device=self.device)
         function = entropy if self.settings.kind == "multiclass" else binary_entropy
-        return function(network(batch[0]), batch[1], weight=weight, smoothing=self.plan.smoothing)
+        return function(network(batch[0]), batch[1], weight=self.weight, smoothing=self.plan.smoothing)
 
     def both(self, network: Any) -> list[torch.Tensor]:
         """Scores of the held-out images, and of their mirror images."""
@@ -562,8 +550,3 @@ class _Epochs:
     def _judge(self, network: Any) -> tuple[float, float]:
         _, prob = mirror(self.settings, self.held_y, self.both(network))
         return fine_loss(self.settings, self.held_y, prob), class_loss(self.settings, self.held_y, prob)
-
-
-def settings_json(settings: TaskSettings) -> dict[str, Any]:
-    """Task settings as JSON values."""
-    return dict(json.loads(json.dumps(asdict(settings))))

@@ -11,7 +11,7 @@ import numpy as np
 
 from vision.config import Training, tiles
 from vision.data.pictures import load_picture
-from vision.learners.base import Fit, pack, unpack
+from vision.learners.base import Fit, pack, saved_states, unpack
 from vision.models.backbones import build
 from vision.models.detectors import anchors_for, build_detector, check_kind, parse, strides_of
 from vision.objects import Mask, Objects, suppress, to_arrays, true_objects
@@ -214,7 +214,6 @@ class _Samples:
     ) -> None:
         self.images = list(images)
         self.classes = classes
-        self.plan = plan
         self.masks = masks
         params = {"min_size": plan.min_size, "max_size": plan.max_size}
         self.sizes = [fitted_size((i.width, i.height), params) for i in self.images]
@@ -334,19 +333,14 @@ class Detector:
     @staticmethod
     def _earlier(work: Work) -> State | None:
         """State of the detector of an earlier model, where one is to begin with."""
-        from pathlib import Path as FilePath
-
-        from automl.bundle import load_bundle
         from automl.errors import ConfigError
 
         if work.settings.start is None:
             return None
-        folder = FilePath(work.settings.start)
-        _, states = load_bundle(folder / "model" if (folder / "model").is_dir() else folder)
-        for name in states:
-            if states[name][0].get("learner") == "Detector":
-                return states[name]
-        raise ConfigError(f"the model in {folder} has no detector to begin with.")
+        for state in saved_states(work.settings.start):
+            if state[0].get("learner") == "Detector":
+                return state
+        raise ConfigError(f"the model in {work.settings.start} has no detector to begin with.")
 
 
 def _network_params(plan: Training, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -386,7 +380,7 @@ class _Epochs:
         self.settings, self.plan, self.params, self.device = s, plan, params, device
         self.masks = s.kind == "segmentation"
         self.train = _Samples(work.train.images, s.classes, plan, s.memory_mb, masks=self.masks)
-        self.held = _Samples(work.held.images, s.classes, plan, s.memory_mb, masks=self.masks)
+        self.held = work.held.images
         augmentation = Augmentation(**(s.augmentation or {}))
         turns = augmentation.turns
         if turns is None:
@@ -425,11 +419,8 @@ class _Epochs:
     def found(self, network: Any) -> list[Objects]:
         """Objects of the held-out images, down to low scores."""
         _look(network, self.params, everything=True)
-        out = []
-        for k in range(len(self.held)):
-            picture = load_picture(self.held.images[k].path)
-            out.append(seen(network, picture, self.params, self.device, masks=self.masks))
-        return out
+        masks = self.masks
+        return [seen(network, load_picture(i.path), self.params, self.device, masks=masks) for i in self.held]
 
     def _judge(self, network: Any) -> tuple[float, float]:
         from vision.task import object_scores
@@ -445,14 +436,9 @@ def best_threshold(truth: Sequence[Objects], found: Sequence[Objects], *, masks:
 
     scores, right, count = [np.zeros(0)], [np.zeros(0, dtype=bool)], 0
     for true, given in zip(truth, found, strict=True):
-        hit = np.zeros(len(given), dtype=bool)
-        counts = np.ones(len(given), dtype=bool)
-        for code in np.unique(given.labels):
-            rows = np.flatnonzero(given.labels == code)
-            match, ignored = matches(true.take(true.labels == code), given.take(rows), 0.5, masks=masks)
-            hit[rows], counts[rows] = match >= 0, ~ignored
-        scores.append(given.scores[counts])
-        right.append(hit[counts])
+        match, ignored = matches(true, given, 0.5, masks=masks)
+        scores.append(given.scores[~ignored])
+        right.append((match >= 0)[~ignored])
         count += int((~crowd_of(true)).sum())
     score, hits = np.concatenate(scores), np.concatenate(right)
     if not hits.any():

@@ -9,6 +9,8 @@ from torch import nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vision.models.backbones import Backbone
 
 _STEPS = 50
@@ -40,6 +42,38 @@ class Classifier(nn.Module):  # type: ignore[misc]
         """Score images."""
         scores: torch.Tensor = self.head(self.features(x))
         return scores
+
+
+class Vote(nn.Module):  # type: ignore[misc]
+    """Weighted mean of classifiers' probabilities; images are resized for those that want smaller ones.
+
+    Parameters
+    ----------
+    views : network, pixels an image is squeezed to and of its middle that is looked at, whether the mean with the
+        mirror image is taken, and its weight; a tuple each. kind : multiclass (softmax) or multilabel (sigmoid).
+    """
+
+    def __init__(self, views: Sequence[tuple[Classifier, int, int, bool, float]], kind: str) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList([view[0] for view in views])
+        self.views = [view[1:] for view in views]
+        self.softmax = kind == "multiclass"
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Probabilities of images [n, 3, size, size], colours 0..1. Shape [n, classes]."""
+        total = []
+        for network, (resize, crop, mirrored, share) in zip(self.networks, self.views, strict=True):
+            x = images
+            if x.shape[-1] != resize:
+                x = functional.interpolate(x, (resize, resize), mode="bilinear", antialias=True)
+            edge = (resize - crop) // 2
+            x = x[:, :, edge : edge + crop, edge : edge + crop]
+            scores = network(x)
+            if mirrored:
+                scores = (scores + network(torch.flip(x, [3]))) / 2
+            total.append(share * (scores.softmax(dim=1) if self.softmax else scores.sigmoid()))
+        found: torch.Tensor = sum(total[1:], total[0])
+        return found
 
 
 def entropy(

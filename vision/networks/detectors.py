@@ -235,3 +235,19 @@ def learning_mode(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.eval()
+
+
+class OneImage(nn.Module):  # type: ignore[misc]
+    """A detector of one image [3, h, w]: boxes, labels from 0, scores, and masks where there are some."""
+
+    def __init__(self, network: nn.Module, *, masks: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.masks = masks
+        self.first = int(hasattr(network, "roi_heads"))  # detectors of two stages count the background as 0
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Find objects."""
+        found = self.network([image])[0]
+        out = found["boxes"], found["labels"] - self.first, found["scores"]
+        return (*out, found["masks"][:, 0]) if self.masks else out

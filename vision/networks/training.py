@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from automl.errors import LearnerError
-from automl.files import sync_directory, sync_file
+from automl.files import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -99,11 +99,7 @@ def pick_device(asked: str, number: int = 0) -> torch.device:
 
 
 def mixed(device: torch.device) -> Any:
-    """Mixed precision where it pays: on GPUs always, on processors with matrix units where nothing is learned.
-
-    Depthwise convolutions learn slower in bfloat16 on processors, and what is predicted there is to be exact: so
-    processors count in float32 unless told otherwise.
-    """
+    """Mixed precision on GPUs; processors count in float32, where depthwise convolutions learn faster."""
     kind = torch.bfloat16
     if device.type == "cuda" and not torch.cuda.is_bf16_supported():
         kind = torch.float16
@@ -327,7 +323,7 @@ class _Run:
                 took.append(monotonic() - begun)
                 if k >= _TIMED:
                     break
-        # the first step also sets up what later ones reuse; reading a batch is part of a step
+        # the first step also sets up what later ones reuse; reading a batch is not timed, hence the twentieth
         return float(np.mean(took[1:] or took)) * 1.05
 
     # -- an epoch -----------------------------------------------------------------------------------------------------
@@ -415,9 +411,7 @@ class _Run:
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partial = self.checkpoint.with_suffix(".part")
         torch.save(content, partial)
-        sync_file(partial)
-        partial.replace(self.checkpoint)
-        sync_directory(partial.parent)
+        put(partial, self.checkpoint)
         self._saved = monotonic()
 
     def _load(self) -> None:
