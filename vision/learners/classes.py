@@ -395,7 +395,7 @@ class FineTuning:
 
     @staticmethod
     def _start(work: Work, network: Classifier, backbone: str) -> None:
-        """Begin with the weights of an earlier model where that is asked for; with its head if its classes are these."""
+        """Begin with an earlier model's weights where that is asked for; with its head if its classes are these."""
         from vision.networks.training import fill
 
         if work.settings.start is None:

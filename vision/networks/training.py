@@ -314,16 +314,16 @@ class _Run:
             twin = copy.deepcopy(self.network)
             optimizer = optimizer_of(twin, self.plan)
             self.prepare(twin)
-            took = []
+            took, begun = [], monotonic()
             for k, batch in enumerate(self.job.batches(0)):
-                begun = monotonic()
                 self._learn(twin, batch)
                 optimizer.step()
                 optimizer.zero_grad()
                 took.append(monotonic() - begun)
+                begun = monotonic()  # reading the next batch is part of its step
                 if k >= _TIMED:
                     break
-        # the first step also sets up what later ones reuse; reading a batch is not timed, hence the twentieth
+        # the first step also sets up what later ones reuse
         return float(np.mean(took[1:] or took)) * 1.05
 
     # -- an epoch -----------------------------------------------------------------------------------------------------
