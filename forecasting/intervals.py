@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from scipy.special import ndtri
 
 if TYPE_CHECKING:
     from automl.trial import State
@@ -418,6 +417,8 @@ def at_levels(channels: np.ndarray, known: tuple[float, ...], wanted: tuple[floa
     """
     if wanted == known:
         return channels
+    from scipy.special import ndtri
+
     x, points = ndtri(np.array(known)), ndtri(np.array(wanted))
     quantiles = channels[:, :, 1:]
     at = np.clip(np.searchsorted(x, points) - 1, 0, len(x) - 2)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
 
 import numpy as np
-from scipy.special import ndtri
 
 from automl.budget import Deadline
 from automl.candidates import Registry
@@ -148,6 +147,8 @@ def gaussian_channels(point: np.ndarray, spread: np.ndarray, quantiles: tuple[fl
     >>> gaussian_channels(np.zeros((1, 1)), np.ones((1, 1)), (0.1, 0.9)).round(2).tolist()
     [[[0.0, -1.28, 1.28]]]
     """
+    from scipy.special import ndtri
+
     channels = np.empty((*point.shape, 1 + len(quantiles)))
     channels[:, :, 0] = point
     for k, q in enumerate(quantiles, 1):
