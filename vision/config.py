@@ -46,8 +46,9 @@ class Training:
     weighted_loss : 0 = no, 1 = by the root of class weights, 2 = by class weights.
     valid_resize_size, valid_crop_size, train_crop_size : pixels of the sides of images (classification).
     min_size, max_size : of the shorter and longer side (detection, segmentation). box_score_thresh, box_nms_thresh,
-        box_detections_per_img : which objects are given. tile_grid_size : "(3, 2)" = columns and rows of tiles that
-        images are cut into, "none" = whole; tile_overlap_ratio, tile_predictions_nms_thresh : of tiles.
+        box_detections_per_img : which objects are given; a box_nms_thresh of 0 is chosen by held-out images.
+    tile_grid_size : "(3, 2)" = columns and rows of tiles that images are cut into, "none" = whole;
+        tile_overlap_ratio, tile_predictions_nms_thresh : of tiles.
     mask_pixel_score_threshold, max_number_of_polygon_points : of outlines.
     frozen_statistics : whether layers of batch normalisation keep the means and variances of their weights' origin.
     average : decay of the running mean of the weights, which is what predicts; 0 = the weights themselves.

@@ -19,7 +19,9 @@ __all__ = [
     "Mask",
     "Objects",
     "boxes_overlap",
+    "flipped",
     "from_arrays",
+    "joined",
     "mask_outlines",
     "masks_overlap",
     "masks_shared",
@@ -61,6 +63,10 @@ class Objects:
         return replace(
             self, boxes=self.boxes[rows], labels=self.labels[rows], scores=self.scores[rows], masks=masks, crowd=crowd
         )
+
+    def first(self, most: int) -> Objects:
+        """At most so many of them: the most certain ones, where they are sorted."""
+        return self if len(self) <= most else self.take(np.arange(most))
 
 
 def true_objects(
@@ -194,12 +200,36 @@ def suppress(found: Objects, threshold: float) -> Objects:
     What is left is sorted by score.
     """
     found = found.take(np.argsort(-found.scores, kind="stable"))
+    near = (boxes_overlap(found.boxes, found.boxes) > threshold) & (found.labels[:, None] == found.labels)
     kept = np.ones(len(found), dtype=bool)
     for k in range(len(found)):
         if kept[k]:
-            rest = k + 1 + np.flatnonzero(kept[k + 1 :] & (found.labels[k + 1 :] == found.labels[k]))
-            kept[rest] = boxes_overlap(found.boxes[k : k + 1], found.boxes[rest])[0] <= threshold
+            kept[k + 1 :] &= ~near[k, k + 1 :]
     return found.take(kept)
+
+
+def joined(parts: Sequence[Objects]) -> Objects:
+    """All objects found in views of one image, in the order of the views; crowds are forgotten."""
+    first = parts[0]
+    masks = None if first.masks is None else tuple(m for p in parts for m in p.masks or ())
+    boxes, labels, scores = (np.concatenate([getattr(p, n) for p in parts]) for n in ("boxes", "labels", "scores"))
+    return Objects(boxes, labels, scores, masks, None, first.size)
+
+
+def flipped(found: Objects) -> Objects:
+    """Objects of the mirror image, left and right exchanged.
+
+    Examples
+    --------
+    >>> flipped(Objects(np.array([[0.0, 0.0, 0.25, 1.0]]), np.array([0]), np.ones(1))).boxes.tolist()
+    [[0.75, 0.0, 1.0, 1.0]]
+    """
+    boxes = found.boxes.copy()
+    boxes[:, [0, 2]] = 1 - found.boxes[:, [2, 0]]
+    masks = None
+    if found.masks is not None:
+        masks = tuple(Mask(found.size[0] - m.left - m.bits.shape[1], m.top, m.bits[:, ::-1]) for m in found.masks)
+    return replace(found, boxes=boxes, masks=masks)
 
 
 def to_arrays(objects: Sequence[Objects]) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 from automl.errors import LearnerError
 from automl.files import write_atomic
 from vision.data.pictures import load_picture
-from vision.learners.objects import fitted_size, picture_tensor
+from vision.learners.objects import fitted_size, picture_tensor, set_views
 from vision.onnx import LABELS, Parity, exported, session
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ def write_objects(model: VisionModel, path: Path, images: Sequence[str], name: s
     member: ObjectMember = model.single(name)  # type: ignore[assignment]
     network = member.network()
     masks = member.kind == "segmentation"
-    graph = OneImage(network, masks=masks).eval()
+    most = set_views(network, member.params, everything=False)
+    nms, mirrored = float(member.params["box_nms_thresh"]), bool(member.params.get("mirrored"))
+    graph = OneImage(network, masks=masks, mirrored=mirrored, nms=nms, most=most).eval()
     shown = [str(p) for p in images][:8]
     tensors = []
     for file in shown:

@@ -1,12 +1,16 @@
 """Detectors and augmentation: every one builds, learns and predicts; boxes and masks move along."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from automl.budget import Deadline
 from automl.errors import ConfigError, UnknownNameError
 from tests.vision import shapes
 from tests.vision.needs import require_torchvision
 from vision.config import Training
+from vision.data.records import Image, ImageSet, Thing
 
 torch = pytest.importorskip("torch")
 require_torchvision()
@@ -15,7 +19,8 @@ from torchvision import tv_tensors  # noqa: E402 - needs torchvision
 from torchvision.transforms import v2  # noqa: E402 - needs torchvision
 
 from vision.augment import Augmentation, no_upside, train_transform  # noqa: E402 - needs torchvision
-from vision.learners.objects import _Samples, best_threshold, fitted_size, seen  # noqa: E402 - needs torchvision
+from vision.learners.base import TaskSettings, Work  # noqa: E402 - needs torchvision
+from vision.learners.objects import _Samples, _sized, best_threshold, fitted_size, seen  # noqa: E402 - needs torchvision
 from vision.models.backbones import build  # noqa: E402 - needs torchvision
 from vision.models.detectors import DETECTORS, anchors_for, build_detector, check_kind, parse  # noqa: E402 - needs torchvision
 from vision.networks.detectors import learning_mode, set_thresholds  # noqa: E402 - needs torchvision
@@ -165,6 +170,19 @@ def test_the_size_an_image_is_looked_at():
     assert fitted_size((1000, 200), {"min_size": 320, "max_size": 512}) == (512, 102)
 
 
+@pytest.mark.parametrize(("side", "size"), [(0.3, 320), (0.08, 416), (0.02, 480)])
+def test_small_objects_are_looked_at_larger(side, size, tmp_path):
+    things = tuple(Thing("a", (x, 0.1, x + side, 0.1 + side)) for x in (0.1, 0.4, 0.6))
+    images = ImageSet("detection", (Image(str(tmp_path / "a.png"), (), things, 256, 256),), ("a",))
+    work = Work(images, images, TaskSettings(kind="detection", metric="", classes=("a",)), tmp_path)
+    trial = SimpleNamespace(deadline=Deadline.after(None), seed=0, number=0)
+    given = {"image_size": 0, "learning_rate": 1e-3}
+    found = _sized(work, "fcos", "efficientnet_lite0", given, trial, tmp_path / "kept.pt")
+    assert found == {"min_size": size, "max_size": round(1.6 * size), "learning_rate": 1e-3}
+    other = Work(images.take([]), images, work.settings, tmp_path)
+    assert _sized(other, "fcos", "efficientnet_lite0", given, trial, tmp_path / "kept.pt") == found  # what was kept
+
+
 def test_the_threshold_that_finds_most_and_invents_least():
     box = np.array([[0.1, 0.1, 0.3, 0.3]])
     truth = [Objects(box, np.array([0]), np.ones(1))] * 10
@@ -173,11 +191,15 @@ def test_the_threshold_that_finds_most_and_invents_least():
 
 
 class Everywhere:
-    """A detector that finds what is bright: one box around it."""
+    """A detector that finds what is bright: one box around it; of the left half alone where that is asked for."""
+
+    def __init__(self, share=1.0):
+        self.share = share
 
     def __call__(self, images):
         out = []
-        for image in images:
+        for whole in images:
+            image = whole[:, :, : int(self.share * whole.shape[2])]
             y, x = torch.nonzero(image.mean(dim=0) > 0.9, as_tuple=True)
             boxes = [[x.min(), y.min(), x.max() + 1, y.max() + 1]] if len(x) else torch.zeros((0, 4))
             n = len(boxes)
@@ -201,6 +223,20 @@ def test_tiles_give_objects_of_the_whole_image(grid):
     found = seen(Everywhere(), Pillow.fromarray(pixels), params, torch.device("cpu"), masks=False)
     assert len(found) == 1
     np.testing.assert_allclose(found.boxes[0] * [180, 120, 180, 120], [30, 20, 38, 26], atol=3)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_mirror_images_show_what_the_image_does_not(mirrored):
+    from PIL import Image as Pillow
+
+    pixels = np.zeros((64, 96, 3), dtype=np.uint8)
+    pixels[20:26, 10:18] = 255
+    pixels[40:50, 60:80] = 255
+    found = seen(
+        Everywhere(0.5), Pillow.fromarray(pixels), {**SMALL, "mirrored": mirrored}, torch.device("cpu"), masks=False
+    )
+    right = [[60, 40, 80, 50]] if mirrored else []
+    np.testing.assert_allclose(found.boxes * [96, 64, 96, 64], [[10, 20, 18, 26], *right], atol=1e-6)
 
 
 def test_true_objects_of_samples_are_those_of_the_image(samples):

@@ -177,6 +177,8 @@ def test_objects_from_labels_to_answers(cls, detector, tmp_path):
     assert all(((f.boxes >= 0) & (f.boxes <= 1)).all() for f in found)
     scores = model.evaluate(test)
     assert set(scores) == {"mean_average_precision", "precision", "recall"}
+    chosen_by = model.leaderboard()["score"].max()  # of the same images: what was scored is what predicts
+    assert scores["mean_average_precision"] == pytest.approx(chosen_by, abs=1e-9)
     assert model.by_label(test)["label"].tolist()[:2] == ["disc", "square"]
     assert [a["filename"] for a in model.answers(test)] == [f"1-{k}.png" for k in range(4)]
     assert model.gallery(tmp_path / "worst.html", test).read_text().count("<img ") == 4
@@ -185,8 +187,10 @@ def test_objects_from_labels_to_answers(cls, detector, tmp_path):
     if find_spec("pycocotools"):
         assert "AP75" in model.evaluate(test, coco=True)
     if find_spec("onnxruntime"):
-        told = model.to_onnx(tmp_path / "model.onnx", images=test)
-        assert told.pixels <= 0.5
+        for mirrored in (False, True):
+            again._model.single(None).params["mirrored"] = mirrored
+            told = again.to_onnx(tmp_path / "model.onnx", images=test)
+            assert told.pixels <= 0.5
 
 
 # -- what can go wrong ------------------------------------------------------------------------------------------------

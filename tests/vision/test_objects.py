@@ -17,7 +17,9 @@ from vision.objects import (
     Mask,
     Objects,
     boxes_overlap,
+    flipped,
     from_arrays,
+    joined,
     mask_outlines,
     masks_overlap,
     outline_mask,
@@ -287,6 +289,32 @@ def test_suppression_agrees_with_torchvision():
     given_ = found(boxes, rng.integers(0, 3, 80), rng.random(80))
     kept = ops.batched_nms(*(torch.tensor(x) for x in (given_.boxes, given_.scores, given_.labels)), 0.4)
     np.testing.assert_array_equal(suppress(given_, 0.4).scores, given_.scores[kept.numpy()])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_mirrored_twice_is_as_before_and_masks_move_with_their_boxes(seed):
+    rng = np.random.default_rng(seed)
+    width, height = rng.integers(4, 30, 2).tolist()
+    whole = rng.random((height, width)) < 0.3
+    left, top = int(rng.integers(0, width - 1)), int(rng.integers(0, height - 1))
+    mask = Mask(left, top, whole[top:, left:])
+    box = [left / width, top / height, 1, 1]
+    one = Objects(np.array([box]), np.array([0]), np.ones(1), (mask,), None, (width, height))
+    mirror = flipped(one)
+    np.testing.assert_array_equal(full_mask(mirror.masks[0], one.size), full_mask(mask, one.size)[:, ::-1])
+    twice = flipped(mirror)
+    np.testing.assert_allclose(twice.boxes, one.boxes, atol=1e-12)
+    assert (twice.masks[0].left, twice.masks[0].top) == (left, top)
+    np.testing.assert_array_equal(twice.masks[0].bits, mask.bits)
+
+
+def test_views_are_joined_in_order():
+    a, b = found([[0, 0, 1, 1]], [0], [0.5]), found([[0, 0, 0.5, 0.5]], [1], [0.9])
+    both = joined([a, b])
+    assert both.scores.tolist() == [0.5, 0.9]
+    assert both.labels.tolist() == [0, 1]
+    assert both.masks is None
 
 
 def test_nothing_is_suppressed_of_nothing():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -11,11 +12,12 @@ import numpy as np
 
 from automl.candidates import Registry
 from automl.errors import ModelFileError
+from automl.files import write_json
 from vision.models.backbones import build
 from vision.pixels import Pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from automl.candidates import JsonScalar
     from automl.trial import State, Trial
@@ -99,6 +101,16 @@ class Fit:
     predictions: dict[str, np.ndarray]
     info: dict[str, Any]
     pruned: bool = False
+
+
+def kept_choice(checkpoint: Path, find: Callable[[], int]) -> int:
+    """What a trial found out by the clock, such as a size that suits the time: the same when it is taken up again."""
+    note = checkpoint.with_suffix(".json")
+    if note.exists():
+        return int(json.loads(note.read_text(encoding="utf-8"))["choice"])
+    found = find()
+    write_json(note, {"choice": found})
+    return found
 
 
 class Learner(Protocol):

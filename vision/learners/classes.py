@@ -6,7 +6,6 @@ out-of-distribution, ICLR.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -16,7 +15,7 @@ import numpy as np
 from automl.errors import ConfigError, DeadlineExceededError
 from automl.files import put
 from vision.config import Training
-from vision.learners.base import Fit, member_of, pack, saved_states, unpack
+from vision.learners.base import Fit, kept_choice, member_of, pack, saved_states, unpack
 from vision.models.backbones import BACKBONES, build
 from vision.pixels import square
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from vision.learners.base import TaskSettings, Work
     from vision.networks.classifier import Classifier
 
-_PENALTIES = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+_PENALTIES = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
 """Penalties of squared weights tried for a linear head."""
 
 _SIZES = (96, 128, 160, 192, 224)
@@ -380,10 +379,11 @@ class FineTuning:
             mirrored,
             parameters_of(network),
         )
+        seconds = perf_counter() - begun
         info = {
             "windows": 1,
-            "fit_s": perf_counter() - begun,
-            "least_seconds": 5.0,
+            "fit_s": seconds,
+            "least_seconds": max(5.0, 0.3 * seconds),
             "epoch": trained.epoch,
             "epochs": trained.epochs,
             "stopped": trained.stopped,
@@ -448,13 +448,7 @@ def _sized(
     if size < 0:
         return out
     if size == 0:
-        note = checkpoint.with_suffix(".json")
-        if note.exists():
-            size = int(json.loads(note.read_text(encoding="utf-8"))["image_size"])
-        else:
-            size = _largest(work, network, name, out, trial)
-            note.parent.mkdir(parents=True, exist_ok=True)
-            note.write_text(json.dumps({"image_size": size}), encoding="utf-8")
+        size = kept_choice(checkpoint, lambda: _largest(work, network, name, out, trial))
     return {**out, "valid_resize_size": size, "valid_crop_size": size, "train_crop_size": size}
 
 

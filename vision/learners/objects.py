@@ -11,10 +11,10 @@ import numpy as np
 
 from vision.config import Training, tiles
 from vision.data.pictures import load_picture
-from vision.learners.base import Fit, pack, saved_states, unpack
+from vision.learners.base import Fit, kept_choice, pack, saved_states, unpack
 from vision.models.backbones import build
 from vision.models.detectors import anchors_for, build_detector, check_kind, parse, strides_of
-from vision.objects import Mask, Objects, suppress, to_arrays, true_objects
+from vision.objects import Mask, Objects, flipped, joined, suppress, to_arrays, true_objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +32,19 @@ _LOW, _MOST = 0.02, 300
 
 _JUDGED = 0.35
 """What predicting costs, in trainings of the same image."""
+
+_LEAST_SIZE, _LONGEST, _LARGER, _GRID = 320, 1.6, 1.5, 32
+"""Where a size is to be found: the least of the shorter side, the longer one by it, how much larger, in steps of."""
+
+_SEEN_WELL, _EPOCHS_WANTED = 32.0, 15
+"""Pixels of objects that larger images should reach where so many epochs fit into the time."""
+
+_CLOSING = 4.0
+"""What the last score, the views of held-out images and the choice of how they are put together cost, in scorings."""
+
+_USUAL = 0.5
+_OVERLAPS = (0.3, 0.4, 0.5, 0.6)
+"""Overlaps tried beyond which of two objects of a class the less certain one is left out."""
 
 _KEPT = ("strides", "anchors", "channels", "convolutions", "box_width", "box_samples", "mask_width")
 """Parameters of networks besides those of `vision.config.Training`."""
@@ -88,23 +101,22 @@ class ObjectMember:
 
         place = pick_device(device)
         network = self.network().to(place)
-        _look(network, self.params, everything=everything)
-        out = []
+        most = set_views(network, self.params, everything=everything)
+        masks = self.kind == "segmentation"
         with torch.inference_mode():
-            for path in paths:
-                picture = load_picture(path)
-                out.append(seen(network, picture, self.params, place, masks=self.kind == "segmentation"))
-        return out
+            found = (seen(network, load_picture(path), self.params, place, masks=masks) for path in paths)
+            return [one.first(most) for one in found]
 
 
-def _look(network: Any, params: Mapping[str, Any], *, everything: bool) -> None:
+def set_views(network: Any, params: Mapping[str, Any], *, everything: bool) -> int:
+    """Set which objects a network gives for one view; returns how many of an image are given in all."""
     from vision.networks.detectors import set_thresholds
 
     most = int(params["box_detections_per_img"])
+    most = max(most, _MOST) if everything else most
     score = _LOW if everything else float(params["box_score_thresh"])
-    set_thresholds(
-        network, score=score, nms=float(params["box_nms_thresh"]), most=max(most, _MOST) if everything else most
-    )
+    set_thresholds(network, score=score, nms=max(float(params["box_nms_thresh"]), *_OVERLAPS), most=most)
+    return most
 
 
 def fitted_size(size: tuple[int, int], params: Mapping[str, Any]) -> tuple[int, int]:
@@ -138,15 +150,7 @@ def seen(network: Any, picture: Any, params: Mapping[str, Any], device: torch.de
             box = left, top, min(width, left + math.ceil(step[0])), min(height, top + math.ceil(step[1]))
             found = whole(network, picture.crop(box), params, device, masks=masks)
             parts.append(_moved(found, box, picture.size))
-    joined = Objects(
-        np.concatenate([p.boxes for p in parts]),
-        np.concatenate([p.labels for p in parts]),
-        np.concatenate([p.scores for p in parts]),
-        tuple(m for p in parts for m in p.masks or ()) if masks else None,
-        None,
-        picture.size,
-    )
-    return suppress(joined, float(params["tile_predictions_nms_thresh"]))
+    return suppress(joined(parts), float(params["tile_predictions_nms_thresh"]))
 
 
 def _moved(found: Objects, box: tuple[int, int, int, int], size: tuple[int, int]) -> Objects:
@@ -159,12 +163,24 @@ def _moved(found: Objects, box: tuple[int, int, int, int], size: tuple[int, int]
 
 
 def whole(network: Any, picture: Any, params: Mapping[str, Any], device: torch.device, *, masks: bool) -> Objects:
-    """Objects of one picture looked at as a whole."""
+    """Objects of one picture looked at as a whole, and in the mirror where `mirrored` says so."""
+    views = [view(network, picture, params, device, masks=masks)]
+    if params.get("mirrored"):
+        views.append(view(network, picture, params, device, masks=masks, mirror=True))
+    return suppress(joined(views), float(params["box_nms_thresh"]))
+
+
+def view(
+    network: Any, picture: Any, params: Mapping[str, Any], device: torch.device, *, masks: bool, mirror: bool = False
+) -> Objects:
+    """What a network gives for one picture or for its mirror image, on the picture."""
     size = fitted_size(picture.size, params)
-    found = network([picture_tensor(picture, size, device)])[0]
+    pixels = picture_tensor(picture, size, device)
+    found = network([pixels.flip(2) if mirror else pixels])[0]
     first = int(hasattr(network, "roi_heads"))  # detectors of two stages count the background as 0
     threshold = float(params["mask_pixel_score_threshold"])
-    return objects_of(found, size, picture.size, threshold, first=first, masks=masks)
+    out = objects_of(found, size, picture.size, threshold, first=first, masks=masks)
+    return flipped(out) if mirror else out
 
 
 def objects_of(
@@ -269,7 +285,8 @@ class Detector:
     """Trains a detector; boxes or outlines.
 
     Parameters (of a trial): detector (`fcos`, `fasterrcnn`, `retinanet`, `maskrcnn`), backbone, strides, channels and
-    the like of the network, and those of `vision.config.Training`.
+    the like of the network, and those of `vision.config.Training`; `image_size` sets min_size and max_size, 0 = what
+    suits the sizes of objects and the time.
     """
 
     member: ClassVar = ObjectMember
@@ -283,10 +300,11 @@ class Detector:
 
         s, begun = work.settings, perf_counter()
         device = pick_device(s.device, trial.number)
-        seed_all(trial.seed, 0)
         detector, backbone = parse(str(params["detector"]))
         check_kind(detector, s.kind)
         backbone = str(params.get("backbone") or backbone or "efficientnet_lite0")
+        params = _sized(work, detector, backbone, params, trial, checkpoint)
+        seed_all(trial.seed, 0)
         plan = Training.of(s.kind, backbone, params)
         own = _network_params(plan, params)
         earlier = self._earlier(work)
@@ -311,19 +329,21 @@ class Detector:
             report=trial.report,
             prepare=learning_mode,
         )
+        enough = trial.deadline.left() > (_CLOSING - 1) * trained.judging
         with torch.inference_mode():
-            found = run.found(network)
+            found = run.settled(network) if enough and not run.tiled else run.found(network)
         own["box_score_thresh"] = best_threshold(run.truth, found, masks=run.masks)
         member = ObjectMember("Detector", s.kind, detector, backbone, s.classes, own, parameters_of(network))
+        seconds = perf_counter() - begun
         info = {
             "windows": 1,
-            "fit_s": perf_counter() - begun,
+            "fit_s": seconds,
             "epoch": trained.epoch,
             "epochs": trained.epochs,
             "stopped": trained.stopped,
             "image_size": plan.min_size,
             "batch": plan.training_batch_size,
-            "least_seconds": 20.0,
+            "least_seconds": max(20.0, 0.4 * seconds),
             "score": own["box_score_thresh"],
             "history": trained.history,
         }
@@ -343,6 +363,38 @@ class Detector:
         raise ConfigError(f"the model in {work.settings.start} has no detector to begin with.")
 
 
+def _sized(
+    work: Work, detector: str, backbone: str, params: Mapping[str, JsonScalar], trial: Trial, checkpoint: Path
+) -> dict[str, Any]:
+    """Parameters with `image_size` turned into both sizes."""
+    out = dict(params)
+    size = int(out.pop("image_size", -1) or 0)
+    if size < 0:
+        return out
+    size = size or kept_choice(checkpoint, lambda: _suiting(work, detector, backbone, out, trial))
+    return {**out, "min_size": size, "max_size": round(size * _LONGEST)}
+
+
+def _suiting(work: Work, detector: str, backbone: str, params: Mapping[str, Any], trial: Trial) -> int:
+    """Size at which objects are as large as networks find them well, if enough epochs fit into the time."""
+    from vision.networks.detectors import learning_mode
+    from vision.networks.training import pick_device, step_seconds
+
+    s, least = work.settings, {**params, "min_size": _LEAST_SIZE, "max_size": round(_LEAST_SIZE * _LONGEST)}
+    sides = _sides(work.train.images, least)
+    scale = float(np.clip(_SEEN_WELL / np.median(np.sqrt(sides.prod(axis=1))), 1, _LARGER)) if len(sides) else 1.0
+    plan = Training.of(s.kind, backbone, least)
+    seconds = trial.deadline.left() * plan.time_share
+    if scale > 1 and math.isfinite(seconds):
+        device = pick_device(s.device, trial.number)
+        own = _network_params(plan, least)
+        network = build_detector(detector, work.backbone(backbone), len(s.classes), own).to(device)
+        job = _Epochs(work, plan, own, device).job()
+        epoch = step_seconds(network, plan, job, trial.seed, learning_mode) * (job.steps + job.judged)
+        scale = float(np.clip(math.sqrt(seconds / (_EPOCHS_WANTED * epoch)), 1, scale))
+    return round(_LEAST_SIZE * scale / _GRID) * _GRID
+
+
 def _network_params(plan: Training, params: Mapping[str, Any]) -> dict[str, Any]:
     """What a network is built with, and what predictions need."""
     names = (
@@ -357,17 +409,24 @@ def _network_params(plan: Training, params: Mapping[str, Any]) -> dict[str, Any]
         "mask_pixel_score_threshold",
         "max_number_of_polygon_points",
     )
-    return {**{n: getattr(plan, n) for n in names}, **{k: params[k] for k in _KEPT if k in params}}
+    own = {**{n: getattr(plan, n) for n in names}, **{k: params[k] for k in _KEPT if k in params}}
+    own["box_nms_thresh"] = plan.box_nms_thresh or _USUAL
+    return own
 
 
 def _anchors(images: Sequence[Image], params: Mapping[str, Any]) -> str:
     """Sides of anchors that suit the objects of the training images."""
+    return anchors_for(_sides(images, params), strides_of(params))
+
+
+def _sides(images: Sequence[Image], params: Mapping[str, Any]) -> np.ndarray:
+    """Width and height of all objects as a network looks at them, pixels, shape [n, 2]."""
     sides = [np.zeros((0, 2))]
     for image in images:
         size = fitted_size((image.width, image.height), params)
         boxes = np.array([t.box for t in image.things if not t.crowd]).reshape(-1, 4)
         sides.append((boxes[:, 2:] - boxes[:, :2]) * size)
-    return anchors_for(np.concatenate(sides), strides_of(params))
+    return np.concatenate(sides)
 
 
 class _Epochs:
@@ -379,6 +438,7 @@ class _Epochs:
         s = work.settings
         self.settings, self.plan, self.params, self.device = s, plan, params, device
         self.masks = s.kind == "segmentation"
+        self.tiled = tiles(plan.tile_grid_size) != (1, 1)
         self.train = _Samples(work.train.images, s.classes, plan, s.memory_mb, masks=self.masks)
         self.held = work.held.images
         augmentation = Augmentation(**(s.augmentation or {}))
@@ -394,7 +454,8 @@ class _Epochs:
 
         batch = self.plan.training_batch_size
         steps = max(1, len(self.train) // batch)
-        return Job(steps, lambda _: self._batches(steps), self._loss, self._judge, _JUDGED * len(self.held) / batch)
+        judged = _JUDGED * len(self.held) / batch
+        return Job(steps, lambda _: self._batches(steps), self._loss, self._judge, judged, _CLOSING)
 
     def _batches(self, steps: int) -> Iterator[tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]]:
         import torch
@@ -418,16 +479,44 @@ class _Epochs:
 
     def found(self, network: Any) -> list[Objects]:
         """Objects of the held-out images, down to low scores."""
-        _look(network, self.params, everything=True)
-        masks = self.masks
-        return [seen(network, load_picture(i.path), self.params, self.device, masks=masks) for i in self.held]
+        most = set_views(network, self.params, everything=True)
+        found = (seen(network, load_picture(i.path), self.params, self.device, masks=self.masks) for i in self.held)
+        return [one.first(most) for one in found]
+
+    def settled(self, network: Any) -> list[Objects]:
+        """Choose by the held-out images whether mirror images are looked at too, and which overlap is too much.
+
+        Both are put into the parameters. Returns the objects of the held-out images, as predictions will give them.
+        """
+        most = set_views(network, self.params, everything=True)
+        views: list[tuple[Objects, Objects]] = []
+        for image in self.held:
+            one = load_picture(image.path)
+            seen_ = [view(network, one, self.params, self.device, masks=self.masks, mirror=m) for m in (False, True)]
+            views.append((seen_[0], seen_[1]))
+
+        def answers(count: int, overlap: float) -> list[Objects]:
+            found = (suppress(joined(both[:count]), overlap) for both in views)
+            return [one.first(most) for one in found]
+
+        usual = float(self.params["box_nms_thresh"])
+        tried = {(count, usual): self._loss_of(answers(count, usual)) for count in (1, 2)}
+        count = min((1, 2), key=lambda c: tried[c, usual])
+        if not self.plan.box_nms_thresh:
+            tried |= {(count, o): self._loss_of(answers(count, o)) for o in _OVERLAPS if o != usual}
+        count, overlap = min(tried, key=lambda way: tried[way])
+        self.params |= {"mirrored": count == 2, "box_nms_thresh": overlap}
+        return answers(count, overlap)
 
     def _judge(self, network: Any) -> tuple[float, float]:
+        loss = self._loss_of(self.found(network))
+        return loss, loss
+
+    def _loss_of(self, found: list[Objects]) -> float:
         from vision.task import object_scores
 
-        value = object_scores(self.truth, self.found(network), self.settings.classes)["mean_average_precision"]
-        loss = -value if math.isfinite(value) else 0.0
-        return loss, loss
+        value = object_scores(self.truth, found, self.settings.classes)["mean_average_precision"]
+        return -value if math.isfinite(value) else 0.0
 
 
 def best_threshold(truth: Sequence[Objects], found: Sequence[Objects], *, masks: bool) -> float:

@@ -12,7 +12,7 @@ from torchvision.models.detection import faster_rcnn, mask_rcnn
 from torchvision.models.detection import fcos as tv_fcos
 from torchvision.models.detection import retinanet as tv_retinanet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops import MultiScaleRoIAlign, batched_nms
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 from automl.errors import ConfigError
@@ -238,16 +238,34 @@ def learning_mode(network: nn.Module) -> None:
 
 
 class OneImage(nn.Module):  # type: ignore[misc]
-    """A detector of one image [3, h, w]: boxes, labels from 0, scores, and masks where there are some."""
+    """A detector of one image [3, h, w]: boxes, labels from 0, scores, and masks where there are some.
 
-    def __init__(self, network: nn.Module, *, masks: bool) -> None:
+    Parameters
+    ----------
+    masks : whether there are masks. mirrored : whether the mirror image is looked at too. nms : overlap beyond which
+        the less certain of two objects of a class is left out. most : objects that are given.
+    """
+
+    def __init__(self, network: nn.Module, *, masks: bool, mirrored: bool, nms: float, most: int) -> None:
         super().__init__()
         self.network = network
-        self.masks = masks
+        self.names = ("boxes", "labels", "scores", *(("masks",) if masks else ()))
+        self.mirrored, self.nms, self.most = mirrored, nms, most
         self.first = int(hasattr(network, "roi_heads"))  # detectors of two stages count the background as 0
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Find objects."""
+        """Find objects, the most certain first."""
         found = self.network([image])[0]
-        out = found["boxes"], found["labels"] - self.first, found["scores"]
-        return (*out, found["masks"][:, 0]) if self.masks else out
+        if self.mirrored:
+            other = self.network([image.flip(2)])[0]
+            left, top, right, bottom = other["boxes"].unbind(1)
+            other["boxes"] = torch.stack([image.shape[2] - right, top, image.shape[2] - left, bottom], dim=1)
+            if "masks" in other:
+                other["masks"] = other["masks"].flip(3)
+            found = {name: torch.cat([found[name], other[name]]) for name in self.names}
+        kept = batched_nms(found["boxes"], found["scores"], found["labels"], self.nms)[: self.most]
+        out = {name: found[name][kept] for name in self.names}
+        out["labels"] = out["labels"] - self.first
+        if "masks" in out:
+            out["masks"] = out["masks"][:, 0]
+        return tuple(out[name] for name in self.names)

@@ -59,7 +59,8 @@ class Job:
     steps : batches of an epoch. batches : epoch -> that many batches, drawn from the global random state.
     loss : (network, batch) -> mean loss to learn from. judge : network -> (loss to choose the best epoch by, loss to
         report), lower is better.
-    judged : what judging costs, in steps.
+    judged : what judging costs, in steps. closing : what the last epoch's score and the predictions after it cost, in
+        judgings.
     """
 
     steps: int
@@ -67,6 +68,7 @@ class Job:
     loss: Callable[[nn.Module, Any], torch.Tensor]
     judge: Callable[[nn.Module], tuple[float, float]]
     judged: float
+    closing: float = 2.0
 
 
 @dataclass(slots=True)
@@ -77,7 +79,7 @@ class Trained:
     ----------
     best : loss to choose by at the best epoch. epoch : that epoch, from 1. epochs : that were planned.
     history : a row an epoch: epoch, loss, judged and reported (None where it was not), learning_rate. stopped : "" or
-        why early.
+        why early. judging : seconds that scoring takes, 0 where nothing was scored.
     """
 
     best: float = math.inf
@@ -85,6 +87,7 @@ class Trained:
     epochs: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     stopped: str = ""
+    judging: float = 0.0
 
 
 def pick_device(asked: str, number: int = 0) -> torch.device:
@@ -228,6 +231,48 @@ def train(
     return run.close()
 
 
+def learn(network: nn.Module, plan: Training, job: Job, batch: Any, accumulate: int = 1) -> float:
+    """Gradients of one batch; returns its loss.
+
+    Raises
+    ------
+    LearnerError : the loss is not finite, or memory is too small.
+    """
+    with told_of_memory(f"batches of {plan.training_batch_size} images"):
+        device = next(network.parameters()).device
+        with mixed(device):
+            loss = job.loss(network, batch) / accumulate
+        value = float(loss.detach()) * accumulate
+        if not math.isfinite(value):
+            raise LearnerError(
+                f"the loss is {value} with learning_rate {plan.learning_rate:g}. Fix: a lower learning_rate."
+            )
+        loss.backward()
+    return value
+
+
+def step_seconds(
+    network: nn.Module, plan: Training, job: Job, seed: int, prepare: Callable[[nn.Module], None]
+) -> float:
+    """Seconds of one step of training, on a copy whose weights are thrown away."""
+    with torch.random.fork_rng(devices=[]):
+        seed_all(seed, 0)
+        twin = copy.deepcopy(network)
+        optimizer = optimizer_of(twin, plan)
+        prepare(twin)
+        took, begun = [], monotonic()
+        for k, batch in enumerate(job.batches(0)):
+            learn(twin, plan, job, batch)
+            optimizer.step()
+            optimizer.zero_grad()
+            took.append(monotonic() - begun)
+            begun = monotonic()  # reading the next batch is part of its step
+            if k >= _TIMED:
+                break
+    # the first step also sets up what later ones reuse
+    return float(np.mean(took[1:] or took)) * 1.05
+
+
 @dataclass(slots=True)
 class _State(Trained):
     """What a checkpoint holds besides weights."""
@@ -282,7 +327,7 @@ class _Run:
         if self.best is not None:
             self.network.load_state_dict(self.best)
         self.network.eval()
-        return Trained(t.best, t.epoch, t.epochs, t.history, t.stopped)
+        return Trained(t.best, t.epoch, t.epochs, t.history, t.stopped, self._judging)
 
     def _planned(self) -> tuple[int, int, int]:
         """Epochs, steps of each, and epochs between two scorings, that fit into the time left."""
@@ -291,12 +336,12 @@ class _Run:
         if math.isinf(left):
             return plan.number_of_epochs, job.steps, plan.evaluation_frequency
         begun = monotonic()
-        step = self._timed()
+        step = step_seconds(self.network, plan, job, self.seed, self.prepare)
         left = (left - (monotonic() - begun)) * _SPARE
         judging, whole = job.judged * step, job.steps * step
         self._judging = judging
         every = max(plan.evaluation_frequency, math.ceil(judging / (_JUDGED * whole)))
-        left -= 2 * judging + _LEAVE  # the last epoch is scored, and its predictions are kept
+        left -= job.closing * judging + _LEAVE
         epochs = int(left / (whole + judging / every))
         if epochs >= 1:
             return min(plan.number_of_epochs, epochs), job.steps, every
@@ -306,25 +351,6 @@ class _Run:
                 f"no time to train: a step takes {step:.1f} s, scoring {judging:.1f} s, and {left:.0f} s more are left."
             )
         return 1, min(fit, job.steps), 1
-
-    def _timed(self) -> float:
-        """Seconds of one step, on a copy whose weights are thrown away."""
-        with torch.random.fork_rng(devices=[]):
-            seed_all(self.seed, 0)
-            twin = copy.deepcopy(self.network)
-            optimizer = optimizer_of(twin, self.plan)
-            self.prepare(twin)
-            took, begun = [], monotonic()
-            for k, batch in enumerate(self.job.batches(0)):
-                self._learn(twin, batch)
-                optimizer.step()
-                optimizer.zero_grad()
-                took.append(monotonic() - begun)
-                begun = monotonic()  # reading the next batch is part of its step
-                if k >= _TIMED:
-                    break
-        # the first step also sets up what later ones reuse
-        return float(np.mean(took[1:] or took)) * 1.05
 
     # -- an epoch -----------------------------------------------------------------------------------------------------
 
@@ -339,13 +365,13 @@ class _Run:
         for k, batch in enumerate(self.job.batches(number)):
             if k >= self.steps:
                 break
-            if self.deadline.left() < 2.2 * self._judging + _LEAVE:
+            if self.deadline.left() < (self.job.closing + 0.2) * self._judging + _LEAVE:
                 t.stopped = "time"
                 break
             factor = rate(self.plan, first + k, self.steps, total)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.plan.learning_rate * factor
-            losses.append(self._learn(self.network, batch, accumulate))
+            losses.append(learn(self.network, self.plan, self.job, batch, accumulate))
             if (k + 1) % accumulate == 0 or k + 1 == self.steps:
                 self._step()
         t.epoch_done = number
@@ -357,18 +383,6 @@ class _Run:
         LOG.info("epoch %d of %d: loss %.4f, held out %s", number, self.epochs, loss, told)
         if number == self.epochs or t.stopped or monotonic() - self._saved > _SAVED:
             self._save()
-
-    def _learn(self, network: nn.Module, batch: Any, accumulate: int = 1) -> float:
-        with told_of_memory(f"batches of {self.plan.training_batch_size} images"):
-            with mixed(self.device):
-                loss = self.job.loss(network, batch) / accumulate
-            value = float(loss.detach()) * accumulate
-            if not math.isfinite(value):
-                raise LearnerError(
-                    f"the loss is {value} with learning_rate {self.plan.learning_rate:g}. Fix: a lower learning_rate."
-                )
-            loss.backward()
-        return value
 
     def _step(self) -> None:
         nn.utils.clip_grad_norm_([p for p in self.network.parameters() if p.grad is not None], _CLIP)
