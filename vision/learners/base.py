@@ -109,6 +109,7 @@ def kept_choice(checkpoint: Path, find: Callable[[], int]) -> int:
     if note.exists():
         return int(json.loads(note.read_text(encoding="utf-8"))["choice"])
     found = find()
+    note.parent.mkdir(parents=True, exist_ok=True)
     write_json(note, {"choice": found})
     return found
 
