@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
-import time
 import weakref
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,8 +17,8 @@ from automl.budget import Deadline
 from automl.errors import ConfigError, DataError, RunError
 from automl.guardrails import Guardrail, Report, affected
 from automl.metrics import UserMetric
-from automl.progress import log_file, progress
 from automl.runs import Run
+from automl.session import session
 from forecasting import backtest as bt
 from forecasting import frame as door
 from forecasting.backtesting import BacktestJob, BacktestReport, Searched, check_mode
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from forecasting.fitting import Plan
     from forecasting.panel import Panel
 
-LOG = logging.getLogger("forecasting")
 _KIND = "forecasting"
 
 
@@ -219,23 +217,18 @@ class Forecaster(Fitted):
         return self._finish(Fitting(run, self.settings), Deadline.after(seconds), limits=limits)
 
     def _finish(self, fitting: Fitting, deadline: Deadline, **options: Any) -> Self:
-        run, begun = fitting.run, time.perf_counter()
-        with run.claim(), log_file(run.path / "log.txt", self.settings.search.verbosity, "forecasting"):
-            try:
-                with progress(self.settings.search.limits.time_limit) as show:
-                    fitting.on_event = show or fitting.on_event
-                    self._model, self._stopped = fitting.finish(deadline, **options)
-                self._rows = self._leaderboard_rows(run)
-                self._alerts()
-                self._seconds += time.perf_counter() - begun
-                self._save_into(run.path / "model")
-                self._write_features(run.path)
-                self._write_report(run.path)
-            except BaseException as error:
-                run.set_state("failed", str(error))
-                LOG.exception("run failed")
-                raise
-            run.set_state("cancelled" if self._stopped in {"cancelled", "interrupted"} else "completed")
+        run, begun, search = fitting.run, monotonic(), self.settings.search
+        limit = search.limits.time_limit
+        with session(run, "forecasting", verbosity=search.verbosity, time_limit=limit, begun=begun) as own:
+            fitting.on_event = own.listen
+            self._model, self._stopped = fitting.finish(deadline, **options)
+            self._rows = self._leaderboard_rows(run)
+            self._alerts()
+            self._seconds += monotonic() - begun
+            self._save_into(run.path / "model")
+            self._write_features(run.path)
+            self._write_report(run.path)
+            own.stopped = self._stopped
         return self
 
     # -- backtests -------------------------------------------------------------------------------------------------

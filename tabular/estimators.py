@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 import weakref
@@ -19,8 +18,8 @@ from automl.budget import Deadline
 from automl.errors import ConfigError, DataError, RunError
 from automl.files import plain
 from automl.guardrails import Guardrail, Report
-from automl.progress import log_file, progress
 from automl.runs import Run
+from automl.session import session
 from tabular import checks
 from tabular.answers import Answers
 from tabular.config import Settings
@@ -36,9 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from automl.parquet import Parquet
-    from automl.search import Event
 
-LOG = logging.getLogger("tabular")
 _DEFAULT = {True: "log_loss", False: "normalized_root_mean_squared_error"}
 
 
@@ -143,29 +140,16 @@ class _AutoEstimator(Answers, BaseEstimator):  # type: ignore[misc]
         begun: float,
         **options: Any,
     ) -> Self:
-        run, settings = fitting.run, fitting.settings
-        first: list[float] = []
-        with run.claim(), log_file(run.path / "log.txt", settings.search.verbosity, "tabular"):
-            try:
-                with progress(settings.search.limits.time_limit) as show:
-
-                    def listen(event: Event) -> None:
-                        if not first and np.isfinite(event.best):
-                            first.append(monotonic() - begun)
-                        if show is not None:
-                            show(event)
-
-                    fitting.on_event = listen
-                    outcome = fitting.finish(deadline, schema, classes, **options)
-                self._take(outcome, run, settings)
-                self.first_model_seconds_ = first[0] if first else float("nan")
-                self._alerts(outcome)
-                self._save_into(run.path / "model")
-            except BaseException as error:
-                run.set_state("failed", str(error))
-                LOG.exception("run failed")
-                raise
-            run.set_state("cancelled" if outcome.stopped in {"cancelled", "interrupted"} else "completed")
+        run, search = fitting.run, fitting.settings.search
+        limit = search.limits.time_limit
+        with session(run, "tabular", verbosity=search.verbosity, time_limit=limit, begun=begun) as own:
+            fitting.on_event = own.listen
+            outcome = fitting.finish(deadline, schema, classes, **options)
+            self._take(outcome, run, fitting.settings)
+            self.first_model_seconds_ = own.first_model_seconds
+            self._alerts(outcome)
+            self._save_into(run.path / "model")
+            own.stopped = outcome.stopped
         return self
 
     def _merged(self) -> Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 import weakref
@@ -17,8 +16,8 @@ from automl.budget import Deadline
 from automl.errors import ConfigError, DataError, RunError
 from automl.files import plain
 from automl.guardrails import Guardrail, Report
-from automl.progress import log_file, progress
 from automl.runs import Run
+from automl.session import session
 from vision.answers import Answers, ClassAnswers, ObjectAnswers
 from vision.config import METRICS, Settings, with_limits
 from vision.data.pictures import check_images
@@ -33,10 +32,8 @@ from vision.task import VisionTask, find_metric
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from automl.search import Event
     from vision.data.records import Kind
 
-LOG = logging.getLogger("vision")
 _FEW = 10
 """Images of a class below which a word is said."""
 
@@ -204,28 +201,15 @@ class _AutoVision(Answers):
         return self._finish(Fitting(run, settings), Deadline.after(limits.time_limit), begun, limits=limits)
 
     def _finish(self, fitting: Fitting, deadline: Deadline, begun: float, **options: Any) -> Self:
-        run, settings = fitting.run, fitting.settings
-        first: list[float] = []
-        with run.claim(), log_file(run.path / "log.txt", settings.search.verbosity, "vision"):
-            try:
-                with progress(settings.search.limits.time_limit) as show:
-
-                    def listen(event: Event) -> None:
-                        if not first and np.isfinite(event.best):
-                            first.append(monotonic() - begun)
-                        if show is not None:
-                            show(event)
-
-                    fitting.on_event = listen
-                    outcome = fitting.finish(deadline, **options)
-                self._take(outcome, run, settings)
-                self.first_model_seconds_ = first[0] if first else float("nan")
-                self._save_into(run.path / "model")
-            except BaseException as error:
-                run.set_state("failed", str(error))
-                LOG.exception("run failed")
-                raise
-            run.set_state("cancelled" if outcome.stopped in {"cancelled", "interrupted"} else "completed")
+        run, search = fitting.run, fitting.settings.search
+        limit = search.limits.time_limit
+        with session(run, "vision", verbosity=search.verbosity, time_limit=limit, begun=begun) as own:
+            fitting.on_event = own.listen
+            outcome = fitting.finish(deadline, **options)
+            self._take(outcome, run, fitting.settings)
+            self.first_model_seconds_ = own.first_model_seconds
+            self._save_into(run.path / "model")
+            own.stopped = outcome.stopped
         return self
 
     def _merged(self) -> Settings:

@@ -180,7 +180,9 @@ def test_small_objects_are_looked_at_larger(side, size, tmp_path):
     found = _sized(work, "fcos", "efficientnet_lite0", given, trial, tmp_path / "new" / "kept.pt")
     assert found == {"min_size": size, "max_size": round(1.6 * size), "learning_rate": 1e-3}
     other = Work(images.take([]), images, work.settings, tmp_path)
-    assert _sized(other, "fcos", "efficientnet_lite0", given, trial, tmp_path / "new" / "kept.pt") == found  # what was kept
+    assert (
+        _sized(other, "fcos", "efficientnet_lite0", given, trial, tmp_path / "new" / "kept.pt") == found
+    )  # what was kept
 
 
 def test_the_threshold_that_finds_most_and_invents_least():
