@@ -131,6 +131,8 @@ def run(system: str, task: dict[str, Any], options: argparse.Namespace, chosen: 
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         job = {**task, "classes": classes_of(task), "time_limit": limit, "cores": os.cpu_count(), **_DEFAULT, **chosen}
+        if options.keep is not None and system == "forecastle":
+            job["run"] = str(options.keep.resolve() / task["name"])
         (place / "job.json").write_text(json.dumps(job), encoding="utf-8")
         command = [sys.executable, str(PEERS / SYSTEMS[system]), str(place)]
         code, peak = watched(command, place / "log.txt", 2 * limit + 300)
@@ -169,6 +171,7 @@ def main() -> None:
     parser.add_argument("--time-limit", type=float, default=600.0, help="seconds a task and system")
     parser.add_argument("--same-time", action="store_true", help="no more time for detection and segmentation")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".jsonl"))
+    parser.add_argument("--keep", type=Path, help="folder for forecastle's runs, to look at their models afterwards")
     parser.add_argument("--table", action="store_true", help="only print the table of what stands in --out")
     parser.add_argument("--verbose", action="store_true", help="also print what the systems print")
     options = parser.parse_args()

@@ -105,7 +105,7 @@ def evaluate(
     where: Where = None,
     model: Model = None,
 ) -> None:
-    """Score labelled images: metrics.json, by_label.csv and a gallery of the worst cases."""
+    """Score labelled images: metrics.json, by_label.csv, by_image.csv and a gallery of the worst cases."""
     check_writable(out)
     fitted = opened(run)
     rows = _where(where)
@@ -113,6 +113,7 @@ def evaluate(
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
     write(fitted.by_label(images, where=rows, model=model), out / "by_label.csv", "by label")
+    write(fitted.by_image(images, where=rows, model=model), out / "by_image.csv", "by image")
     fitted.gallery(out / "worst.html", images, where=rows, model=model)
     say(", ".join(f"{name} {value:.4g}" for name, value in list(scores.items())[:3]))
     say(f"metrics: {out / 'metrics.json'}; worst cases: {out / 'worst.html'}")

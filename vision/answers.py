@@ -192,7 +192,7 @@ class ClassAnswers(Answers):
         prob = self.predict_proba(images, model=model)
         if self._kind == "multiclass":
             return self.classes_[prob.argmax(axis=1)]
-        return [tuple(self.classes_[row >= 0.5].tolist()) for row in prob]
+        return self._said(prob)
 
     def evaluate(
         self, images: Any, *, where: Mapping[str, str] | None = None, model: str | None = None
@@ -210,6 +210,25 @@ class ClassAnswers(Answers):
         truth, prob = self._scored(images, where, model)
         table = per_class if self._kind == "multiclass" else per_label
         return pd.DataFrame(table(truth.codes(), prob, truth.classes))
+
+    def by_image(
+        self, images: Any, *, where: Mapping[str, str] | None = None, model: str | None = None
+    ) -> pd.DataFrame:
+        """What each image is, what was said (several labels joined by bars) and the logarithmic loss, worst first."""
+        from vision.galleries import losses
+
+        truth, prob = self._scored(images, where, model)
+        rows = [
+            {"image": i.path, "true": "|".join(i.labels), "predicted": "|".join(said), "loss": loss}
+            for i, said, loss in zip(truth.images, self._said(prob), losses(truth.codes(), prob), strict=True)
+        ]
+        return pd.DataFrame(rows).sort_values("loss", ascending=False, kind="stable", ignore_index=True)
+
+    def _said(self, prob: np.ndarray) -> list[tuple[str, ...]]:
+        """Labels of each image: the most probable one, or those above a half each."""
+        if self._kind == "multiclass":
+            return [(self.classes_[k],) for k in prob.argmax(axis=1)]
+        return [tuple(self.classes_[row >= 0.5].tolist()) for row in prob]
 
     def charts(
         self, images: Any, *, where: Mapping[str, str] | None = None, model: str | None = None
@@ -321,6 +340,24 @@ class ObjectAnswers(Answers):
         scored = average_precision(truth_of(truth), found, truth.classes, masks=masks, least=least)
         return pd.DataFrame(scored.per_label)
 
+    def by_image(
+        self, images: Any, *, where: Mapping[str, str] | None = None, model: str | None = None
+    ) -> pd.DataFrame:
+        """How many objects of each image were found, missed, wrong (the class), false and duplicate; worst first."""
+        from vision.galleries import tallies
+
+        truth, found = self._given(images, where, model)
+        rows = [{"image": i.path, **counts} for i, counts in zip(truth.images, tallies(truth, found), strict=True)]
+        frame = pd.DataFrame(rows)
+        bad = frame[["missed", "wrong", "false", "duplicate"]].sum(axis=1)
+        return frame.iloc[np.argsort(-bad.to_numpy(), kind="stable")].reset_index(drop=True)
+
+    def _given(self, images: Any, where: Mapping[str, str] | None, model: str | None) -> tuple[ImageSet, list[Objects]]:
+        """Labelled images, and the objects that `predict` gives."""
+        truth = self._truth(images, where)
+        member: Any = self._fitted().single(model)
+        return truth, [member.given(one) for one in self._everything([i.path for i in truth.images], model)]
+
     def _least(self, model: str | None) -> float:
         """Score from which on objects are given."""
         member: Any = self._fitted().single(model)
@@ -371,7 +408,5 @@ class ObjectAnswers(Answers):
         """Write one HTML file with the images of the most missed and false objects."""
         from vision.galleries import worst_objects
 
-        truth = self._truth(images, where)
-        member: Any = self._fitted().single(model)
-        found = [member.given(one) for one in self._everything([i.path for i in truth.images], model)]
+        truth, found = self._given(images, where, model)
         return worst_objects(Path(path), truth, found, most)

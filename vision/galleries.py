@@ -29,11 +29,7 @@ def worst_classes(path: Path, images: ImageSet, prob: np.ndarray, most: int) -> 
     prob : shape [images, classes].
     """
     y = images.codes()
-    tiny = np.clip(prob, 1e-9, 1 - 1e-9)
-    if y.ndim == 1:
-        loss = -np.log(tiny[np.arange(len(y)), y])
-    else:
-        loss = -(y * np.log(tiny) + (1 - y) * np.log(1 - tiny)).sum(axis=1)
+    loss = losses(y, prob)
     entries = []
     for k in np.argsort(-loss, kind="stable")[:most]:
         image = images.images[int(k)]
@@ -50,11 +46,28 @@ def worst_classes(path: Path, images: ImageSet, prob: np.ndarray, most: int) -> 
     return gallery(path, entries, title="Images of the largest loss")
 
 
+def losses(y: np.ndarray, prob: np.ndarray) -> np.ndarray:
+    """Logarithmic loss of each image, summed over labels, shape [images].
+
+    Parameters
+    ----------
+    y : codes [images], or zeros and ones [images, classes]. prob : shape [images, classes].
+
+    Examples
+    --------
+    >>> losses(np.array([0, 1]), np.array([[0.5, 0.5], [0.75, 0.25]])).round(2).tolist()
+    [0.69, 1.39]
+    """
+    tiny = np.clip(prob, 1e-9, 1 - 1e-9)
+    if y.ndim == 1:
+        return np.asarray(-np.log(tiny[np.arange(len(y)), y]))
+    return np.asarray(-(y * np.log(tiny) + (1 - y) * np.log(1 - tiny)).sum(axis=1))
+
+
 def worst_objects(path: Path, images: ImageSet, found: Sequence[Objects], most: int) -> Path:
     """Write the images with the most missed, wrong, false and duplicate objects."""
     truth = truth_of(images)
-    masks = images.kind == "segmentation"
-    counts = [tally(t, f, masks=masks) for t, f in zip(truth, found, strict=True)]
+    counts = tallies(images, found)
     wrong = np.array([sum(v for name, v in c.items() if name != "found") for c in counts])
     entries = []
     for k in np.argsort(-wrong, kind="stable")[:most]:
@@ -63,6 +76,12 @@ def worst_objects(path: Path, images: ImageSet, found: Sequence[Objects], most: 
         told = ", ".join(f"{name} {value}" for name, value in counts[k].items())
         entries.append((picture, f"{Path(image.path).name}: {told}"))
     return gallery(path, entries, title="Images of the most missed and false objects", note="True objects are dashed.")
+
+
+def tallies(images: ImageSet, found: Sequence[Objects]) -> list[dict[str, int]]:
+    """Of each image how many objects were found, missed, taken for another class, invented and given twice."""
+    masks = images.kind == "segmentation"
+    return [tally(t, f, masks=masks) for t, f in zip(truth_of(images), found, strict=True)]
 
 
 def _small(path: str) -> Any:

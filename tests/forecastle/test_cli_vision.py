@@ -44,6 +44,7 @@ def test_scores_tables_and_pictures(place):
     assert main(["vision", "evaluate", str(place / "run"), str(place / "test.jsonl"), "--out", str(out)]) == 0
     assert 0 <= json.loads((out / "metrics.json").read_text())["accuracy"] <= 1
     assert len(pd.read_csv(out / "by_label.csv")) == 5
+    assert "loss" in pd.read_csv(out / "by_image.csv")
     assert "<img " in (out / "worst.html").read_text()
 
 

@@ -71,6 +71,10 @@ def test_a_classifier_answers(fitted, pictures, tmp_path):
     assert {"accuracy", "AUC_weighted", "log_loss"} <= set(fitted.evaluate(test))
     table = fitted.by_label(test)
     assert table["label"].tolist()[:2] == ["disc", "square"]
+    each = fitted.by_image(test)
+    assert (each["true"] == each["predicted"]).mean() == pytest.approx(fitted.evaluate(test)["accuracy"])
+    assert each["loss"].mean() == pytest.approx(fitted.evaluate(test)["log_loss"], abs=1e-6)
+    assert each["loss"].is_monotonic_decreasing
     assert "confusion_matrix" in fitted.charts(test)
     answer = fitted.answers(test)[0]
     assert answer["labels"] == ["disc", "square"]
@@ -196,6 +200,10 @@ def test_objects_from_labels_to_answers(cls, detector, tmp_path):
     assert scores["mean_average_precision"] == pytest.approx(chosen_by, abs=1e-9)
     assert model.by_label(test)["label"].tolist()[:2] == ["disc", "square"]
     assert [a["filename"] for a in model.answers(test)] == [f"1-{k}.png" for k in range(4)]
+    each = model.by_image(test).set_index("image")
+    assert each[["found", "missed", "wrong"]].to_numpy().sum() == sum(len(i.things) for i in test.images)
+    told = each.loc[[i.path for i in test.images], ["found", "wrong", "false", "duplicate"]].sum(axis=1)
+    assert told.tolist() == [len(f) for f in found]
     for one, everything in zip(found, model.everything(test), strict=True):
         given = model._model.single(None).given(everything)
         np.testing.assert_array_equal(given.scores, one.scores)
