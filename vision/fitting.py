@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from automl.runs import Run, TrialRecord
     from automl.search import Event, SearchOutcome
     from vision.config import SearchSettings, Settings
+    from vision.data.records import ImageSet
 
 LOG = logging.getLogger("vision")
 _RESERVE_LEAST, _RESERVE_SHARE = 2.0, 0.01
@@ -53,13 +54,13 @@ class Outcome:
     skipped: dict[str, str]
 
 
-def machine_of(device: str) -> Machine:
-    """What trainings may run on."""
+def machine_of(device: str, images: ImageSet | None = None) -> Machine:
+    """What trainings may run on, and how large the images are."""
     import torch
 
-    if device == "cpu":
-        return Machine(0)
-    return Machine(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    sides = [min(i.width, i.height) for i in images.images] if images is not None else []
+    gpus = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
+    return Machine(gpus, int(np.median(sides)) if sides else 0)
 
 
 def cores() -> int:
@@ -110,7 +111,7 @@ class Fitting:
         return Search(
             self.run,
             task=(OPEN, {"directory": str(self.directory)}),
-            candidates=choose(own.kind, replace(s, limits=limits), machine_of(s.device)),
+            candidates=choose(own.kind, replace(s, limits=limits), machine_of(s.device, task.train)),
             metric_name=own.metric,
             direction=task.metric.direction,
             criteria=limits,

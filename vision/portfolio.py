@@ -33,11 +33,16 @@ _FINE: dict[str, Any] = {
 """What trainings of the automatic mode share."""
 
 
+_SMALL, _MIDDLE, _LARGE = 128, 160, 224
+"""Sides of images that the first head looks at, beyond which a second one gains, and which it looks at at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the search runs on. gpus : how many, 0 = none."""
+    """What the search runs on. gpus : how many, 0 = none. side : the shorter one of a typical image, pixels."""
 
     gpus: int
+    side: int = 0
 
 
 def backbones(machine: Machine) -> list[str]:
@@ -64,7 +69,13 @@ def choose(kind: Kind, search: SearchSettings, machine: Machine) -> list[Candida
         space = dimensions(search.space)
         return [Candidate.of("FineTuning", {"backbone": n, **search.fixed}, space=space, cost=10) for n in names]
     timed = search.limits.time_limit is not None
-    out = [Candidate.of("LinearProbe", _probe(name, 128), cost=1) for name in names]
+    out = [Candidate.of("LinearProbe", _probe(name, _SMALL), cost=1) for name in names]
+    if machine.side > _MIDDLE:
+        share = 0.12 if timed else 1.0
+        for name in names:
+            if not name.startswith("vit"):  # the first head looks at large images there
+                params: dict[str, Any] = {"backbone": name, "largest": min(machine.side, _LARGE), "time_share": share}
+                out.append(Candidate.of("LinearProbe", params, cost=2))
     rate = 3e-4
     space = {
         "learning_rate": Float(rate / 4, rate * 4, log=True),

@@ -8,6 +8,7 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,10 @@ from vision import (
     Settings,
     write_images,
 )
+from vision.config import Training
+from vision.learners import classes
+from vision.learners.base import TaskSettings, Work
+from vision.portfolio import Machine, choose
 
 torch = pytest.importorskip("torch")
 require_torchvision()
@@ -143,6 +148,28 @@ def test_a_head_on_frozen_features_is_first_and_votes_combine(pictures, tmp_path
     assert model.first_model_seconds_ > 0
     resumed = ImageClassifier.resume(tmp_path / "run")
     np.testing.assert_array_equal(resumed.predict_proba(pictures[1]), model.predict_proba(pictures[1]))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "looks"), [(37.0, ((192, 192), False)), (80.0, ((200, 200), True)), (None, ((200, 200), True))]
+)
+def test_a_second_head_looks_at_images_as_large_as_fits(seconds, looks, pictures, tmp_path, monkeypatch):
+    train, held = pictures
+    work = Work(train, held, TaskSettings(kind="multiclass", metric="accuracy", classes=train.classes), tmp_path)
+    monkeypatch.setattr(classes, "seconds_an_image", lambda *_: 0.05)  # at 128 pixels; 32 images
+    plan = Training(time_share=0.1)
+    left = SimpleNamespace(left=lambda: float("inf") if seconds is None else seconds)
+    assert classes.views_in_time(work, None, plan, 200, left) == looks
+    with pytest.raises(LearnerError, match="160 pixels take more than 10%"):
+        classes.views_in_time(work, None, plan, 200, SimpleNamespace(left=lambda: 2.0))
+    assert classes.views_in_time(work, None, plan, 0, left) == ((256, 224), True)
+
+
+def test_images_that_are_large_have_a_second_head():
+    search = SearchSettings(models=["efficientnet_lite0", "vit_b_16"])
+    for side, heads in ((0, 2), (150, 2), (400, 3)):
+        found = choose("multiclass", search, Machine(0, side))
+        assert sum(c.learner == "LinearProbe" for c in found) == heads
 
 
 def test_several_labels(tmp_path):

@@ -6,13 +6,13 @@ out-of-distribution, ICLR.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from automl.errors import ConfigError, DeadlineExceededError
+from automl.errors import ConfigError, DeadlineExceededError, LearnerError
 from automl.files import put
 from vision.config import Training
 from vision.learners.base import Fit, kept_choice, member_of, pack, saved_states, unpack
@@ -207,16 +207,14 @@ def frozen_features(
     return out
 
 
-def quick_enough(work: Work, network: Classifier, size: tuple[int, int], deadline: Any) -> bool:
-    """Whether features of all images and of their mirror images are there in a few seconds, by a timed block."""
+def seconds_an_image(work: Work, network: Classifier, side: int) -> float:
+    """What the features of one image take, by a timed block."""
     import torch
 
     from vision.networks.training import pick_device
 
-    if not np.isfinite(deadline.left()):
-        return True
     place = pick_device(work.settings.device)
-    images = torch.zeros((16, 3, size[1], size[1]), device=place).contiguous(memory_format=torch.channels_last)
+    images = torch.zeros((16, 3, side, side), device=place).contiguous(memory_format=torch.channels_last)
     network = network.to(place)
     took = []
     with torch.inference_mode():
@@ -224,7 +222,39 @@ def quick_enough(work: Work, network: Classifier, size: tuple[int, int], deadlin
             begun = perf_counter()
             network.features(images).sum().item()
             took.append(perf_counter() - begun)
-    return 2 * (len(work.train) + len(work.held)) * min(took) / len(images) <= _FIRST
+    return min(took) / len(images)
+
+
+def views_in_time(
+    work: Work, network: Classifier, plan: Training, largest: int, deadline: Any
+) -> tuple[tuple[int, int], bool]:
+    """Size of images (of the squares, and of their middle), and whether mirror images are looked at too.
+
+    Parameters
+    ----------
+    largest : 0 = the plan's size, with mirror images if that takes seconds; else the largest size up to this one that
+        fits into the plan's share of the time.
+
+    Raises
+    ------
+    LearnerError : not even a size above that of the first head fits.
+    """
+    count, left = len(work.train) + len(work.held), deadline.left()
+    if not largest:
+        size = plan.valid_resize_size, plan.valid_crop_size
+        timed = np.isfinite(left)
+        return size, not timed or 2 * count * seconds_an_image(work, network, size[1]) <= _FIRST
+    sides = [side for side in _SIZES if _SIZES[1] < side < largest] + [largest]
+    if not np.isfinite(left):
+        return (largest, largest), True
+    looks = plan.time_share * left / (count * seconds_an_image(work, network, _SIZES[1]))
+    fitting = [side for side in sides if (side / _SIZES[1]) ** 2 <= looks]
+    if not fitting:
+        raise LearnerError(
+            f"no time: features at {sides[0]} pixels take more than {plan.time_share:.0%} of what is left."
+        )
+    side = fitting[-1]
+    return (side, side), 2 * (side / _SIZES[1]) ** 2 <= looks
 
 
 @dataclass(slots=True)
@@ -288,7 +318,8 @@ def fit_head(
 class LinearProbe:
     """A linear head on the features of a backbone that stays as it is.
 
-    Parameters (of a trial): backbone, valid_resize_size, valid_crop_size, weighted_loss.
+    Parameters (of a trial): backbone, weighted_loss, and valid_resize_size and valid_crop_size, or `largest`, up to
+    which a size is found that fits into time_share of the time.
     """
 
     member: ClassVar = ClassMember
@@ -304,8 +335,8 @@ class LinearProbe:
         name = BACKBONES.resolve(str(params["backbone"]))
         plan = Training.of(s.kind, name, params)
         network = Classifier(work.backbone(name), len(s.classes)).eval()
-        size = plan.valid_resize_size, plan.valid_crop_size
-        both = quick_enough(work, network, size, trial.deadline)
+        size, both = views_in_time(work, network, plan, int(params.get("largest", 0) or 0), trial.deadline)
+        plan = replace(plan, valid_resize_size=size[0], valid_crop_size=size[1])
         head, scores = fit_head(work, network, name, plan, trial.deadline, mirrored=both)
         mirrored, prob = mirror(s, work.held.codes(), scores * (3 - len(scores)))
         member = ClassMember("LinearProbe", s.kind, name, s.classes, *size, mirrored, parameters_of(network))
