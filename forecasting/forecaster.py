@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -18,7 +15,7 @@ from automl.errors import ConfigError, DataError, RunError
 from automl.guardrails import Guardrail, Report, affected
 from automl.metrics import UserMetric
 from automl.runs import Run
-from automl.session import session
+from automl.session import more, run_folder, session
 from forecasting import backtest as bt
 from forecasting import frame as door
 from forecasting.backtesting import BacktestJob, BacktestReport, Searched, check_mode
@@ -136,11 +133,7 @@ class Forecaster(Fitted):
         if validation is not None:
             cuts = self._validation_cuts(prepared, frame)
         plan = self._plan(prepared.panel, cuts)
-        if path is None:
-            folder = tempfile.mkdtemp(prefix="forecastle-")
-            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-            path = Path(folder) / "run"
-        self.run = Run.create(Path(path), task=_KIND, settings=self._run_settings(), seed=self.seed)
+        self.run = Run.create(run_folder(self, path), task=_KIND, settings=self._run_settings(), seed=self.seed)
         fitting = Fitting(self.run, self.settings)
         fitting.start(plan.task)
         return self._finish(fitting, deadline, replay=None if replay is None else Run.open(replay))
@@ -209,12 +202,8 @@ class Forecaster(Fitted):
         self._report = Report.from_json(saved["guardrails"])
         self._metric = saved["metric"]
         self.run = run
-        limits = self.settings.search.limits
-        if more_trials is not None:
-            limits = replace(limits, max_trials=len(run.trials()) + more_trials)
-        seconds = more_time if more_time is not None else limits.time_limit
-        limits = replace(limits, time_limit=seconds)
-        return self._finish(Fitting(run, self.settings), Deadline.after(seconds), limits=limits)
+        limits = more(self.settings.search.limits, run, more_trials, more_time)
+        return self._finish(Fitting(run, self.settings), Deadline.after(limits.time_limit), limits=limits)
 
     def _finish(self, fitting: Fitting, deadline: Deadline, **options: Any) -> Self:
         run, begun, search = fitting.run, monotonic(), self.settings.search

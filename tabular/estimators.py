@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -19,7 +16,7 @@ from automl.errors import ConfigError, DataError, RunError
 from automl.files import plain
 from automl.guardrails import Guardrail, Report
 from automl.runs import Run
-from automl.session import session
+from automl.session import board, more, run_folder, session
 from tabular import checks
 from tabular.answers import Answers
 from tabular.config import Settings
@@ -97,7 +94,7 @@ class _AutoEstimator(Answers, BaseEstimator):  # type: ignore[misc]
         task = self._task(prepared, settings, held)
         if source is not None:
             task.settings = self._streamed(source, prepared, settings, task.settings)
-        run = Run.create(self._folder(), task=self._kind, settings={}, seed=int(self.seed))
+        run = Run.create(run_folder(self, self.path), task=self._kind, settings={}, seed=int(self.seed))
         self.run_ = run
         run.amend(settings=self._run_settings(settings, prepared.schema, prepared.classes))
         fitting = Fitting(run, settings)
@@ -120,16 +117,15 @@ class _AutoEstimator(Answers, BaseEstimator):  # type: ignore[misc]
         settings = settings_from_json(saved["settings"])
         limits = settings.search.limits
         self = cls(seed=run.seed, settings=settings, time_limit=limits.time_limit)
-        if more_trials is not None:
-            limits = replace(limits, max_trials=len(run.trials()) + more_trials)
-        seconds = more_time if more_time is not None else limits.time_limit
-        limits = replace(limits, time_limit=seconds)
+        limits = more(limits, run, more_trials, more_time)
         self._report = Report.from_json(saved["guardrails"])
         self.target_ = saved["target"]
         self.run_ = run
         classes = _labels(saved["classes"])
         schema = Schema.from_json(saved["schema"])
-        return self._finish(Fitting(run, settings), Deadline.after(seconds), schema, classes, begun, limits=limits)
+        return self._finish(
+            Fitting(run, settings), Deadline.after(limits.time_limit), schema, classes, begun, limits=limits
+        )
 
     def _finish(
         self,
@@ -209,13 +205,6 @@ class _AutoEstimator(Answers, BaseEstimator):  # type: ignore[misc]
         self._report.append(note(stream, prepared.table.n_rows))
         return replace(own, stream=stream.to_json())
 
-    def _folder(self) -> Path:
-        if self.path is not None:
-            return Path(self.path)
-        folder = tempfile.mkdtemp(prefix="forecastle-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return Path(folder) / "run"
-
     def _take(self, outcome: Outcome, run: Run, settings: Settings) -> None:
         """Become what was found."""
         model = outcome.model
@@ -223,11 +212,7 @@ class _AutoEstimator(Answers, BaseEstimator):  # type: ignore[misc]
         self._model = model
         self._stopped = outcome.stopped
         metric = settings.search.metric or _DEFAULT[self._classifies]
-        whole = {"status": "completed", "reason": ""}
-        rows = [{**whole, **row, "score": row[metric]} for row in outcome.rows]
-        rows += run.leaderboard()
-        rows += [{"model": n, "learner": n, "status": "skipped", "reason": why} for n, why in outcome.skipped.items()]
-        self._rows = rows
+        self._rows = board(run, outcome.rows, outcome.skipped, metric)
         self._metric = metric
         self._seen()
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -17,7 +14,7 @@ from automl.errors import ConfigError, DataError, RunError
 from automl.files import plain
 from automl.guardrails import Guardrail, Report
 from automl.runs import Run
-from automl.session import session
+from automl.session import board, more, run_folder, session
 from vision.answers import Answers, ClassAnswers, ObjectAnswers
 from vision.config import METRICS, Settings, with_limits
 from vision.data.pictures import check_images
@@ -130,7 +127,7 @@ class _AutoVision(Answers):
             memory_mb=settings.data.memory_mb,
             augmentation=None if self.augmentation is None else dict(self.augmentation),
         )
-        run = Run.create(self._folder(), task=f"vision.{self._kind}", settings={}, seed=int(self.seed))
+        run = Run.create(run_folder(self, self.path), task=f"vision.{self._kind}", settings={}, seed=int(self.seed))
         self.run_ = run
         run.amend(settings={"settings": settings_to_json(settings), "guardrails": self._report.to_json()})
         fitting = Fitting(run, settings)
@@ -193,9 +190,7 @@ class _AutoVision(Answers):
         settings = settings_from_json(run.settings["settings"])
         limits = settings.search.limits
         self = cls(seed=run.seed, settings=settings, time_limit=limits.time_limit)
-        if more_trials is not None:
-            limits = replace(limits, max_trials=len(run.trials()) + more_trials)
-        limits = replace(limits, time_limit=more_time if more_time is not None else limits.time_limit)
+        limits = more(limits, run, more_trials, more_time)
         self._report = Report.from_json(run.settings["guardrails"])
         self.run_ = run
         return self._finish(Fitting(run, settings), Deadline.after(limits.time_limit), begun, limits=limits)
@@ -228,23 +223,13 @@ class _AutoVision(Answers):
         find_metric(search.metric or METRICS[self._kind], self._kind)
         return replace(settings, search=search)
 
-    def _folder(self) -> Path:
-        if self.path is not None:
-            return Path(self.path)
-        folder = tempfile.mkdtemp(prefix="forecastle-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return Path(folder) / "run"
-
     def _take(self, outcome: Outcome, run: Run, settings: Settings) -> None:
         """Become what was found."""
         self._settings = settings
         self._model = outcome.model
         self._stopped = outcome.stopped
         self._metric = settings.search.metric or METRICS[self._kind]
-        rows = [{"status": "completed", "reason": "", **row, "score": row[self._metric]} for row in outcome.rows]
-        rows += run.leaderboard()
-        rows += [{"model": n, "learner": n, "status": "skipped", "reason": why} for n, why in outcome.skipped.items()]
-        self._rows = rows
+        self._rows = board(run, outcome.rows, outcome.skipped, self._metric)
         self.classes_ = np.array(outcome.model.classes, dtype=object)
 
     # -- files --------------------------------------------------------------------------------------------------------
