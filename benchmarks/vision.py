@@ -59,8 +59,8 @@ def classes_of(task: dict[str, Any]) -> list[str]:
     return sorted(c["name"] for c in told["categories"])
 
 
-def score_of(task: dict[str, Any], file: Path) -> dict[str, float]:
-    """Score of predictions, by scikit-learn and pycocotools."""
+def score_of(task: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Score of predictions, by scikit-learn and pycocotools; of several labels also of each."""
     found = np.load(file)
     if task["task"] == "multiclass":
         truth = np.array([task["classes"].index(labels[0]) for _, labels in rows_of(task, "test")])
@@ -75,7 +75,8 @@ def score_of(task: dict[str, Any], file: Path) -> dict[str, float]:
             if 0 < y[:, k].sum() < len(y)
         }
         informative = [v for name, v in each.items() if 0.02 < y[:, task["classes"].index(name)].mean() < 0.98]
-        return {"score": float(np.mean(list(each.values()))), "informative": float(np.mean(informative))}
+        own = {name: round(value, 4) for name, value in each.items()}
+        return {"score": float(np.mean(list(each.values()))), "informative": float(np.mean(informative)), "labels": own}
     return _objects(task, found)
 
 
