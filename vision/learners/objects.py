@@ -42,6 +42,9 @@ _SEEN_WELL, _EPOCHS_WANTED = 32.0, 15
 _CLOSING = 4.0
 """What the last score, the views of held-out images and the choice of how they are put together cost, in scorings."""
 
+_DOUBLES = 0.005
+"""Mean average precision that fewer doubles may cost: it hardly sees them, people do."""
+
 _USUAL = 0.5
 _OVERLAPS = (0.3, 0.4, 0.5, 0.6)
 """Overlaps tried beyond which of two objects of a class the less certain one is left out."""
@@ -500,18 +503,20 @@ class _Epochs:
             seen_ = [view(network, one, self.params, self.device, masks=self.masks, mirror=m) for m in (False, True)]
             views.append((seen_[0], seen_[1]))
 
-        def answers(count: int, overlap: float) -> list[Objects]:
-            found = (suppress(joined(both[:count]), overlap) for both in views)
+        def answers(overlap: float, *, mirrored: bool) -> list[Objects]:
+            found = (suppress(joined(both if mirrored else both[:1]), overlap) for both in views)
             return [one.first(most) for one in found]
 
         usual = float(self.params["box_nms_thresh"])
-        tried = {(count, usual): self._loss_of(answers(count, usual)) for count in (1, 2)}
-        count = min((1, 2), key=lambda c: tried[c, usual])
+        plain, twice = (self._loss_of(answers(usual, mirrored=m)) for m in (False, True))
+        mirrored = twice < plain
+        losses = {usual: min(plain, twice)}
         if not self.plan.box_nms_thresh:
-            tried |= {(count, o): self._loss_of(answers(count, o)) for o in _OVERLAPS if o != usual}
-        count, overlap = min(tried, key=lambda way: tried[way])
-        self.params |= {"mirrored": count == 2, "box_nms_thresh": overlap}
-        return answers(count, overlap)
+            others = [o for o in _OVERLAPS if o != usual]
+            losses |= {o: self._loss_of(answers(o, mirrored=mirrored)) for o in others}
+        overlap = min(o for o, loss in losses.items() if loss <= min(losses.values()) + _DOUBLES)
+        self.params |= {"mirrored": mirrored, "box_nms_thresh": overlap}
+        return answers(overlap, mirrored=mirrored)
 
     def _judge(self, network: Any) -> tuple[float, float]:
         loss = self._loss_of(self.found(network))
