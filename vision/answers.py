@@ -347,8 +347,8 @@ class ObjectAnswers(Answers):
         from vision.galleries import tallies
 
         truth, found = self._given(images, where, model)
-        rows = [{"image": i.path, **counts} for i, counts in zip(truth.images, tallies(truth, found), strict=True)]
-        frame = pd.DataFrame(rows)
+        counts = tallies(truth_of(truth), found)
+        frame = pd.DataFrame([{"image": i.path, **own} for i, own in zip(truth.images, counts, strict=True)])
         bad = frame[["missed", "wrong", "false", "duplicate"]].sum(axis=1)
         return frame.iloc[np.argsort(-bad.to_numpy(), kind="stable")].reset_index(drop=True)
 

@@ -67,7 +67,7 @@ def losses(y: np.ndarray, prob: np.ndarray) -> np.ndarray:
 def worst_objects(path: Path, images: ImageSet, found: Sequence[Objects], most: int) -> Path:
     """Write the images with the most missed, wrong, false and duplicate objects."""
     truth = truth_of(images)
-    counts = tallies(images, found)
+    counts = tallies(truth, found)
     wrong = np.array([sum(v for name, v in c.items() if name != "found") for c in counts])
     entries = []
     for k in np.argsort(-wrong, kind="stable")[:most]:
@@ -78,10 +78,9 @@ def worst_objects(path: Path, images: ImageSet, found: Sequence[Objects], most: 
     return gallery(path, entries, title="Images of the most missed and false objects", note="True objects are dashed.")
 
 
-def tallies(images: ImageSet, found: Sequence[Objects]) -> list[dict[str, int]]:
+def tallies(truth: Sequence[Objects], found: Sequence[Objects]) -> list[dict[str, int]]:
     """Of each image how many objects were found, missed, taken for another class, invented and given twice."""
-    masks = images.kind == "segmentation"
-    return [tally(t, f, masks=masks) for t, f in zip(truth_of(images), found, strict=True)]
+    return [tally(t, f, masks=t.masks is not None) for t, f in zip(truth, found, strict=True)]
 
 
 def _small(path: str) -> Any:

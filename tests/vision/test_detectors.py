@@ -177,12 +177,11 @@ def test_small_objects_are_looked_at_larger(side, size, tmp_path):
     work = Work(images, images, TaskSettings(kind="detection", metric="", classes=("a",)), tmp_path)
     trial = SimpleNamespace(deadline=Deadline.after(None), seed=0, number=0)
     given = {"image_size": 0, "learning_rate": 1e-3}
-    found = _sized(work, "fcos", "efficientnet_lite0", given, trial, tmp_path / "new" / "kept.pt")
+    checkpoint = tmp_path / "new" / "kept.pt"
+    found = _sized(work, "fcos", "efficientnet_lite0", given, trial, checkpoint)
     assert found == {"min_size": size, "max_size": round(1.6 * size), "learning_rate": 1e-3}
-    other = Work(images.take([]), images, work.settings, tmp_path)
-    assert (
-        _sized(other, "fcos", "efficientnet_lite0", given, trial, tmp_path / "new" / "kept.pt") == found
-    )  # what was kept
+    other = Work(images.take([]), images, work.settings, tmp_path)  # what was kept is taken
+    assert _sized(other, "fcos", "efficientnet_lite0", given, trial, checkpoint) == found
 
 
 def test_the_threshold_that_finds_most_and_invents_least():

@@ -13,10 +13,10 @@ from torch import nn
 from torch.nn import functional
 
 _BLOCKS = (
-    (1, 3, 1, 1, 32, 16), (2, 3, 2, 6, 16, 24), (2, 5, 2, 6, 24, 40), (3, 3, 2, 6, 40, 80),
-    (3, 5, 1, 6, 80, 112), (4, 5, 2, 6, 112, 192), (1, 3, 1, 6, 192, 320),
+    (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320),
 )  # fmt: skip
-"""Repeats, kernel, stride, expansion, channels in and out of each stage, of the smallest network."""
+"""Repeats, kernel, stride, expansion and channels of each stage, of the smallest network."""
 
 SCALES = {"efficientnet_lite0": (1.0, 1.0), "efficientnet_lite1": (1.0, 1.1), "efficientnet_lite2": (1.1, 1.2)}
 """By how much channels and repeats of a network are more."""
@@ -95,7 +95,7 @@ class EfficientNetLite(nn.Module):  # type: ignore[misc]
         self._conv_stem = _Same(3, 32, 3, 2, bias=False)
         self._bn0 = _norm(32)
         blocks, have = [], 32
-        for stage, (repeats, kernel, stride, expand, _, out) in enumerate(_BLOCKS):
+        for stage, (repeats, kernel, stride, expand, out) in enumerate(_BLOCKS):
             outer = stage in {0, len(_BLOCKS) - 1}
             wide = _channels(out, width)
             blocks.append(_Block(kernel, stride, expand, have, wide))
