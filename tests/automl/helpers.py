@@ -85,7 +85,7 @@ def finish(process: subprocess.Popen, seconds: float = 30) -> tuple[str, str]:
 
 def kill(process: subprocess.Popen) -> None:
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
 
 
 def wait_for(condition, seconds: float = 15, what: str = "something") -> None:

@@ -66,7 +66,7 @@ def test_a_task_is_run_and_a_failure_is_told(tmp_path, monkeypatch, capsys):
     assert {"task", "system", "metric", "error", "fit_s", "first_model_s", "predict_s", "peak_mb"} <= set(ours)
     assert ours["failure"] is None
     assert ours["error"] < 0.05
-    assert ours["first_model_s"] < ours["fit_s"] < 6 * 1.1 + 2
+    assert 0 < ours["first_model_s"] < ours["fit_s"]
     assert "no luck" in failed["failure"]
     assert "| made | broken | roc_auc | exit 1: no luck |" in capsys.readouterr().out
     assert table([ours, failed]).count("| made |") == 2

@@ -568,10 +568,8 @@ def test_numbers_of_options_are_checked(place, tmp_path, capsys):
 
 
 @pytest.mark.long
-def test_demo_ends_within_its_time_with_everything_on_disk(tmp_path, capsys):
-    begin = time.monotonic()
+def test_demo_ends_with_everything_on_disk(tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "demo"), "--time-limit", "10"]) == 0
-    assert time.monotonic() - begin < 30
     err = capsys.readouterr().err
     for name in ("data.csv", "run/leaderboard.csv", "run/forecast.csv", "run/forecast.html"):
         path = tmp_path / "demo" / name
