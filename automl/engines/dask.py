@@ -8,8 +8,9 @@ from contextlib import suppress
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
+from automl.engines import connection
 from automl.engines.base import EngineExecutor
-from automl.engines.connection import CONNECT_SECONDS, reach, within
+from automl.engines.connection import reach, within
 from automl.engines.task import perform
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class DaskExecutor(EngineExecutor):
         reach(self.name, (host.strip("[]"), port), fix)
 
         def connect() -> Any:
-            return Client(f"tcp://{host}:{port}", timeout=CONNECT_SECONDS - 2, set_as_default=False)
+            return Client(f"tcp://{host}:{port}", timeout=0.8 * connection.CONNECT_SECONDS, set_as_default=False)
 
         self._aborts: list[threading.Thread] = []
         self._client = within(self.name, connect, fix)
