@@ -1,4 +1,7 @@
-"""What is tried for objects: one detector that fills the time (two short trainings are worth less than a long one)."""
+"""What is tried for objects: a short training for an answer in minutes, and one from there that fills the time.
+
+Two trainings of half the time each are worth less than one of all of it.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,12 @@ _SLIM: dict[str, Any] = {
 }
 """What trainings of the automatic mode share."""
 
+_QUICK: dict[str, Any] = {"image_size": 320, "mirrored": False, "head_start": "give"}
+"""What the short training has of its own: nothing is chosen after it."""
+
+_LONG, _SHARE, _ENOUGH = 240.0, 0.1, 120.0
+"""Seconds from which a short training comes first, its share of them, and seconds that are enough for it."""
+
 
 def choose_objects(kind: Kind, search: SearchSettings, machine: Machine) -> list[Candidate]:
     """Candidates in the order to try them."""
@@ -49,14 +58,21 @@ def choose_objects(kind: Kind, search: SearchSettings, machine: Machine) -> list
             for h, b in pairs
         ]
     own = {**_SLIM, **({} if machine.gpus else {"image_size": 0}), **_SHAPE[kind]}
+    limit = search.limits.time_limit
+    quick = []
+    if limit is not None and limit >= _LONG:
+        first = {**own, **_QUICK, "detector": pairs[0][0], "backbone": pairs[0][1]}
+        quick = [Candidate.of("Detector", {**first, "time_share": min(_SHARE, _ENOUGH / limit)}, cost=1)]
+        own["head_start"] = "take"
     space = {
         "learning_rate": Float(1.5e-4, 1.5e-3, log=True),
         "training_batch_size": Choice((2, 4, 8)),
     }
-    return [
+    whole = [
         Candidate.of("Detector", {**own, "detector": head, "backbone": body}, space=space, cost=10)
         for head, body in pairs
     ]
+    return [*quick, *whole]
 
 
 _SHAPE: dict[str, dict[str, Any]] = {

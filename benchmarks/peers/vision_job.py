@@ -53,8 +53,8 @@ def write_answers(place: Path, found: Any) -> None:
         np.savez(place / "predictions.npz", prob=found)
         return
     arrays: dict[str, np.ndarray] = {"count": np.array([len(f["scores"]) for f in found])}
-    for key in ("boxes", "scores", "labels"):
-        arrays[key] = np.concatenate([np.asarray(f[key], dtype=float).reshape(len(f["scores"]), -1) for f in found])
+    for key, width in (("boxes", 4), ("scores", 1), ("labels", 1)):  # an image may have none
+        arrays[key] = np.concatenate([np.asarray(f[key], dtype=float).reshape(-1, width) for f in found])
     for k, f in enumerate(found):
         if f.get("masks") is not None:
             masks = np.asarray(f["masks"], dtype=bool)

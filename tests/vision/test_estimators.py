@@ -13,8 +13,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from automl.candidates import Float
+from automl.budget import Deadline, ExitCriteria
+from automl.candidates import Candidate, Float
 from automl.errors import ConfigError, DataError, LearnerError, UnknownNameError
+from automl.trial import Trial
 from tests.vision import shapes
 from tests.vision.needs import require_torchvision
 from vision import (
@@ -30,6 +32,7 @@ from vision import (
 from vision.config import Training
 from vision.learners import classes
 from vision.learners.base import TaskSettings, Work
+from vision.learners.objects import Detector
 from vision.portfolio import Machine, choose
 
 torch = pytest.importorskip("torch")
@@ -245,6 +248,42 @@ def test_objects_from_labels_to_answers(cls, detector, tmp_path):
             again._model.single(None).params["mirrored"] = mirrored
             told = again.to_onnx(tmp_path / "model.onnx", images=test)
             assert told.pixels <= 0.5
+
+
+def test_long_searches_of_objects_answer_early():
+    short, long = (SearchSettings(models=["fcos"], limits=ExitCriteria(time_limit=s)) for s in (200, 1800))
+    assert len(choose("detection", short, Machine(0))) == 1
+    first, second = (c.params for c in choose("detection", long, Machine(0)))
+    assert (first["head_start"], second["head_start"]) == ("give", "take")
+    assert first["time_share"] * 1800 == pytest.approx(120)
+    assert "time_share" not in second
+
+
+def test_a_training_begins_with_the_weights_that_an_earlier_one_left(tmp_path):
+    images = shapes.objects(tmp_path / "a", 8)
+    task = TaskSettings(kind="detection", metric="", classes=images.classes, weights="none")
+    work = Work(images, images, task, tmp_path / "kept")
+
+    def fit(number, **params):
+        trial = Trial(
+            number=number,
+            candidate=Candidate.of("Detector", {}),
+            params={**OBJECTS, "detector": "fcos", "backbone": "efficientnet_lite0", **params},
+            seed=0,
+            threads=1,
+            deadline=Deadline.after(None),
+            directory=tmp_path,
+        )
+        return Detector().fit(work, trial.params, trial, tmp_path / f"{number}.pt").member
+
+    still = {"number_of_epochs": 1, "learning_rate": 1e-12, "head_start": "take"}
+    anew = fit(0, **still)  # nothing was left yet
+    first = fit(1, head_start="give", mirrored=False)
+    second = fit(2, **still)
+    name = "head.classification_head.cls_logits.weight"
+    np.testing.assert_allclose(second.arrays[name], first.arrays[name], atol=1e-6)
+    assert np.abs(anew.arrays[name] - first.arrays[name]).max() > 1e-4
+    assert (first.params["mirrored"], first.params["box_nms_thresh"]) == (False, 0.5)
 
 
 # -- what can go wrong ------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from automl.files import write_atomic
 from vision.config import Training, tiles
 from vision.data.pictures import load_picture
 from vision.learners.base import Fit, kept_choice, pack, saved_states, unpack
@@ -39,8 +40,9 @@ _LEAST_SIZE, _LONGEST, _LARGER, _GRID = 320, 1.6, 1.5, 32
 _SEEN_WELL, _EPOCHS_WANTED = 32.0, 15
 """Pixels of objects that larger images should reach where so many epochs fit into the time."""
 
-_CLOSING = 4.0
-"""What the last score, the views of held-out images and the choice of how they are put together cost, in scorings."""
+_CLOSING, _ONCE = 4.0, 2.0
+"""What the last score, the views of held-out images and the choice of how they are put together cost, in scorings; and
+where nothing is chosen."""
 
 _DOUBLES = 0.005
 """Mean average precision that fewer doubles may cost: it hardly sees them, people do."""
@@ -49,7 +51,7 @@ _USUAL = 0.5
 _OVERLAPS = (0.3, 0.4, 0.5, 0.6)
 """Overlaps tried beyond which of two objects of a class the less certain one is left out."""
 
-_KEPT = ("strides", "anchors", "channels", "convolutions", "box_width", "box_samples", "mask_width")
+_KEPT = ("strides", "anchors", "channels", "convolutions", "box_width", "box_samples", "mask_width", "mirrored")
 """Parameters of networks besides those of `vision.config.Training`."""
 
 
@@ -294,7 +296,8 @@ class Detector:
 
     Parameters (of a trial): detector (`fcos`, `fasterrcnn`, `retinanet`, `maskrcnn`), backbone, strides, channels and
     the like of the network, and those of `vision.config.Training`; `image_size` sets min_size and max_size, 0 = what
-    suits the sizes of objects and the time.
+    suits the sizes of objects and the time; `mirrored` whether predictions look at mirror images too, if it is not to
+    be chosen; `head_start` "give" = leave the weights for later trainings of the run, "take" = begin with them.
     """
 
     member: ClassVar = ObjectMember
@@ -323,6 +326,9 @@ class Detector:
         network = build_detector(detector, work.backbone(backbone, weights=s.start is None), len(s.classes), own)
         if earlier is not None:
             fill(network, unpack(earlier[1]["weights"]), strict=False)
+        head_start, given = str(params.get("head_start", "")), work.folder / "given" / f"{detector}-{backbone}.npz"
+        if head_start == "take" and given.exists():
+            fill(network, unpack(given.read_bytes()))
         network = network.to(device, memory_format=torch.channels_last)
         frozen_layers(network.backbone.body, plan.layers_to_freeze)
         run = _Epochs(work, plan, own, device)
@@ -339,9 +345,12 @@ class Detector:
         )
         enough = trial.deadline.left() > (_CLOSING - 1) * trained.judging
         with torch.inference_mode():
-            found = run.settled(network) if enough and not run.tiled else run.found(network)
+            found = run.settled(network) if enough and run.choosing else run.found(network)
         own["box_score_thresh"] = best_threshold(run.truth, found, masks=run.masks)
         member = ObjectMember("Detector", s.kind, detector, backbone, s.classes, own, parameters_of(network))
+        if head_start == "give":
+            given.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(given, pack(member.arrays))
         seconds = perf_counter() - begun
         info = {
             "windows": 1,
@@ -351,7 +360,7 @@ class Detector:
             "stopped": trained.stopped,
             "image_size": plan.min_size,
             "batch": plan.training_batch_size,
-            "least_seconds": max(20.0, 0.4 * seconds),
+            "least_seconds": max(20.0, 0.4 * seconds / plan.time_share),
             "score": own["box_score_thresh"],
             "history": trained.history,
         }
@@ -446,7 +455,7 @@ class _Epochs:
         s = work.settings
         self.settings, self.plan, self.params, self.device = s, plan, params, device
         self.masks = s.kind == "segmentation"
-        self.tiled = tiles(plan.tile_grid_size) != (1, 1)
+        self.choosing = tiles(plan.tile_grid_size) == (1, 1) and "mirrored" not in params
         self.train = _Samples(work.train.images, s.classes, plan, s.memory_mb, masks=self.masks)
         self.held = work.held.images
         augmentation = Augmentation(**(s.augmentation or {}))
@@ -463,7 +472,8 @@ class _Epochs:
         batch = self.plan.training_batch_size
         steps = max(1, len(self.train) // batch)
         judged = _JUDGED * len(self.held) / batch
-        return Job(steps, lambda _: self._batches(steps), self._loss, self._judge, judged, _CLOSING)
+        closing = _CLOSING if self.choosing else _ONCE
+        return Job(steps, lambda _: self._batches(steps), self._loss, self._judge, judged, closing)
 
     def _batches(self, steps: int) -> Iterator[tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]]:
         import torch

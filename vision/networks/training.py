@@ -307,6 +307,8 @@ class _Run:
         self.best: dict[str, torch.Tensor] | None = None
         self._saved = monotonic()
         self._judging = 0.0
+        self._end = math.inf
+        self._took = 0.0
 
     # -- begin and end ------------------------------------------------------------------------------------------------
 
@@ -336,6 +338,7 @@ class _Run:
         if math.isinf(left):
             return plan.number_of_epochs, job.steps, plan.evaluation_frequency
         begun = monotonic()
+        self._end = begun + left
         step = step_seconds(self.network, plan, job, self.seed, self.prepare)
         left = (left - (monotonic() - begun)) * _SPARE
         judging, whole = job.judged * step, job.steps * step
@@ -352,6 +355,21 @@ class _Run:
             )
         return 1, min(fit, job.steps), 1
 
+    def _replan(self, done: int) -> None:
+        """Epochs that fit, now that some were timed: more in the first half of a training, fewer at any time.
+
+        The plan of a training that is taken up again stays as it is.
+        """
+        if math.isinf(self._end) or done >= self.epochs:
+            return
+        left = self._end - monotonic() - self.job.closing * self._judging - _LEAVE
+        each = self._took / done + self._judging / self.every
+        if done + int(left / each) < self.epochs:
+            self.epochs = max(done, done + int(left / each))
+        elif 2 * done <= self.epochs:
+            self.epochs = max(self.epochs, min(self.plan.number_of_epochs, done + int(_SPARE * left / each)))
+        self.trained.epochs = self.epochs
+
     # -- an epoch -----------------------------------------------------------------------------------------------------
 
     def epoch(self, report: Callable[[int, float], bool]) -> None:
@@ -359,6 +377,7 @@ class _Run:
         t, number = self.trained, self.trained.epoch_done + 1
         seed_all(self.seed, number)
         self.prepare(self.network)
+        begun = monotonic()
         total, first = self.epochs * self.steps, (number - 1) * self.steps
         losses, factor = [], 1.0
         accumulate = min(self.plan.grad_accumulation_step, self.steps)
@@ -375,6 +394,8 @@ class _Run:
             if (k + 1) % accumulate == 0 or k + 1 == self.steps:
                 self._step()
         t.epoch_done = number
+        self._took += monotonic() - begun
+        self._replan(number)
         loss = float(np.mean(losses)) if losses else math.nan
         due = number % self.every == 0 or number == self.epochs or t.stopped
         judged, told = self._judge(number, report) if due else (None, None)
