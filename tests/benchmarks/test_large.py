@@ -18,7 +18,7 @@ def test_a_small_table_is_written_and_fitted(tmp_path, monkeypatch, capsys):
         "--memory",
         "4000",
         "--time-limit",
-        "4",
+        "12",
         "--out",
         str(out),
         "--keep",

@@ -253,7 +253,7 @@ def test_objects_from_labels_to_answers(cls, detector, tmp_path):
 def test_long_searches_of_objects_answer_early():
     short, long = (SearchSettings(models=["fcos"], limits=ExitCriteria(time_limit=s)) for s in (200, 1800))
     assert len(choose("detection", short, Machine(0))) == 1
-    first, second = (c.params for c in choose("detection", long, Machine(0)))
+    first, second = (dict(c.params) for c in choose("detection", long, Machine(0)))
     assert (first["head_start"], second["head_start"]) == ("give", "take")
     assert first["time_share"] * 1800 == pytest.approx(120)
     assert "time_share" not in second

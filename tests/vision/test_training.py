@@ -108,7 +108,7 @@ def test_epochs_that_do_not_fit_are_not_begun(tmp_path):
     assert deadline.left() > -5
 
 
-@pytest.mark.parametrize(("seconds", "epochs"), [(1.0, 44), (4.0, 11)])
+@pytest.mark.parametrize(("seconds", "epochs"), [(1.0, 45), (4.0, 11)])
 def test_the_plan_follows_what_epochs_really_take(seconds, epochs, tmp_path, monkeypatch):
     """A step takes two seconds while the plan is made, then other ones; 100 epochs of four steps would be too many."""
     now = [0.0]
