@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from automl.candidates import Candidate, Choice, Float
+from vision.learners.objects import LEAST_SIZE
 from vision.models.detectors import check_kind, parse
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _SLIM: dict[str, Any] = {
 }
 """What trainings of the automatic mode share."""
 
-_QUICK: dict[str, Any] = {"image_size": 320, "mirrored": False, "head_start": "give"}
+_QUICK: dict[str, Any] = {"image_size": LEAST_SIZE, "mirrored": False, "head_start": "give"}
 """What the short training has of its own: nothing is chosen after it."""
 
 _LONG, _SHARE, _ENOUGH = 240.0, 0.1, 120.0

@@ -30,22 +30,19 @@ def cluster(request, cluster_of):
         pytest.skip(f"{clusters.PACKAGES[engine]} is not installed, or this is Windows")
     address = cluster_of(engine)
     try:
-        pool = _started(address)
+        pool = with_stderr(
+            lambda: executor(address, workers=2, initializer=("tests.automl.toy_task:see", {"value": 3}))
+        )
     except _StartError as error:
-        if engine == "spark":
-            pytest.skip(f"Spark does not start here: {error}")
-        pool = _started(address)  # a busy machine answers late: once more
+        if engine != "spark":
+            raise
+        pytest.skip(f"Spark does not start here: {error}")
     yield address, pool
     pool.kill()
 
 
 class _StartError(Exception):
     pass
-
-
-def _started(address):
-    setup = "tests.automl.toy_task:see", {"value": 3}
-    return with_stderr(lambda: executor(address, workers=2, initializer=setup))
 
 
 def with_stderr(make):

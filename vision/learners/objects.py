@@ -34,7 +34,7 @@ _LOW, _MOST = 0.02, 300
 _JUDGED = 0.35
 """What predicting costs, in trainings of the same image."""
 
-_LEAST_SIZE, _LONGEST, _LARGER, _GRID = 320, 1.6, 1.5, 32
+LEAST_SIZE, _LONGEST, _LARGER, _GRID = 320, 1.6, 1.5, 32
 """Where a size is to be found: the least of the shorter side, the longer one by it, how much larger, in steps of."""
 
 _SEEN_WELL, _EPOCHS_WANTED = 32.0, 15
@@ -397,7 +397,7 @@ def _suiting(work: Work, detector: str, backbone: str, params: Mapping[str, Any]
     from vision.networks.detectors import learning_mode
     from vision.networks.training import pick_device, step_seconds
 
-    s, least = work.settings, {**params, "min_size": _LEAST_SIZE, "max_size": round(_LEAST_SIZE * _LONGEST)}
+    s, least = work.settings, {**params, "min_size": LEAST_SIZE, "max_size": round(LEAST_SIZE * _LONGEST)}
     sides = _sides(work.train.images, least)
     scale = float(np.clip(_SEEN_WELL / np.median(np.sqrt(sides.prod(axis=1))), 1, _LARGER)) if len(sides) else 1.0
     plan = Training.of(s.kind, backbone, least)
@@ -409,7 +409,7 @@ def _suiting(work: Work, detector: str, backbone: str, params: Mapping[str, Any]
         job = _Epochs(work, plan, own, device).job()
         epoch = step_seconds(network, plan, job, trial.seed, learning_mode) * (job.steps + job.judged)
         scale = float(np.clip(math.sqrt(seconds / (_EPOCHS_WANTED * epoch)), 1, scale))
-    return round(_LEAST_SIZE * scale / _GRID) * _GRID
+    return round(LEAST_SIZE * scale / _GRID) * _GRID
 
 
 def _network_params(plan: Training, params: Mapping[str, Any]) -> dict[str, Any]:

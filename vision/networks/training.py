@@ -364,8 +364,9 @@ class _Run:
             return
         left = self._end - monotonic() - self.job.closing * self._judging - _LEAVE
         each = self._took / done + self._judging / self.every
-        if done + int(left / each) < self.epochs:
-            self.epochs = max(done, done + int(left / each))
+        fit = done + int(left / each)
+        if fit < self.epochs:
+            self.epochs = max(done, fit)
         elif 2 * done <= self.epochs:
             self.epochs = max(self.epochs, min(self.plan.number_of_epochs, done + int(_SPARE * left / each)))
         self.trained.epochs = self.epochs
