@@ -291,7 +291,7 @@ class ClassAnswers(Answers):
         from vision.galleries import worst_classes
 
         truth, prob = self._scored(images, where, model)
-        return worst_classes(Path(path), truth, prob, most)
+        return worst_classes(Path(path), truth, prob, self._said(prob), most)
 
 
 class ObjectAnswers(Answers):

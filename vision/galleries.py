@@ -21,27 +21,25 @@ if TYPE_CHECKING:
 _SIDE = 480
 
 
-def worst_classes(path: Path, images: ImageSet, prob: np.ndarray, most: int) -> Path:
+def worst_classes(path: Path, images: ImageSet, prob: np.ndarray, said: Sequence[tuple[str, ...]], most: int) -> Path:
     """Write the images with the largest logarithmic loss, what they are and what was said.
 
     Parameters
     ----------
-    prob : shape [images, classes].
+    prob : shape [images, classes]. said : labels that were given to each image.
     """
     y = images.codes()
     loss = losses(y, prob)
     entries = []
     for k in np.argsort(-loss, kind="stable")[:most]:
         image = images.images[int(k)]
+        true, given = set(image.labels), set(said[int(k)])
         if y.ndim == 1:
-            said, right = images.classes[int(prob[k].argmax())], prob[k].argmax() == y[k]
-            lines = [f"true {image.labels[0]}", f"said {said} {prob[k].max():.2f}"]
+            lines = [f"true {image.labels[0]}", f"said {said[int(k)][0]} {prob[k].max():.2f}"]
         else:
-            names = {images.classes[j] for j in np.flatnonzero(prob[k] >= 0.5)}
-            right = names == set(image.labels)
-            missed, false = sorted(set(image.labels) - names), sorted(names - set(image.labels))
+            missed, false = sorted(true - given), sorted(given - true)
             lines = [f"missed {', '.join(missed) or 'none'}", f"false {', '.join(false) or 'none'}"]
-        picture = draw_labels(_small(image.path), lines, right=bool(right))
+        picture = draw_labels(_small(image.path), lines, right=given == true)
         entries.append((picture, f"{Path(image.path).name}: loss {loss[k]:.2f}"))
     return gallery(path, entries, title="Images of the largest loss")
 

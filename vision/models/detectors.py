@@ -8,13 +8,36 @@ import numpy as np
 
 from automl.candidates import Registry
 from automl.errors import ConfigError
-from vision.models.backbones import BACKBONES, need
+from vision.models.backbones import BACKBONES, build, need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from torch import nn
+
     from vision.data.records import Kind
-    from vision.models.backbones import Backbone
+
+WHOLE = {
+    **dict.fromkeys(
+        (
+            "fasterrcnn_resnet50_fpn",
+            "fasterrcnn_resnet50_fpn_v2",
+            "fasterrcnn_mobilenet_v3_large_fpn",
+            "fasterrcnn_mobilenet_v3_large_320_fpn",
+            "maskrcnn_resnet50_fpn",
+            "maskrcnn_resnet50_fpn_v2",
+            "retinanet_resnet50_fpn",
+            "retinanet_resnet50_fpn_v2",
+            "fcos_resnet50_fpn",
+        ),
+        0,
+    ),
+    "ssd300_vgg16": 300,
+    "ssdlite320_mobilenet_v3_large": 320,
+}
+"""Networks of torchvision that come as a whole, with weights from COCO; the sides of images they are made for, 0 = any.
+
+Sources: Liu et al. (2016), SSD; Howard et al. (2019), MobileNetV3 and SSDlite; those of `DETECTORS`."""
 
 DETECTORS = Registry(
     "detector",
@@ -23,14 +46,16 @@ DETECTORS = Registry(
         "fasterrcnn": "vision.networks.detectors:fasterrcnn",
         "retinanet": "vision.networks.detectors:retinanet",
         "maskrcnn": "vision.networks.detectors:maskrcnn",
+        **dict.fromkeys(WHOLE, "vision.networks.whole:whole"),
     },
+    {"ssdlite": "ssdlite320_mobilenet_v3_large", "ssd": "ssd300_vgg16"},
 )
 """Sources: Tian et al. (2019), FCOS; Ren et al. (2015), Faster R-CNN; Lin et al. (2017), RetinaNet and feature
 pyramids; He et al. (2017), Mask R-CNN."""
 
 
 def parse(name: str) -> tuple[str, str | None]:
-    """Detector and backbone of a name such as `fasterrcnn`, `fcos_resnet18` or `maskrcnn_resnet50_fpn`.
+    """Detector and backbone of a name such as `fasterrcnn` or `fcos_resnet18`; a network that is a whole has "" there.
 
     Raises
     ------
@@ -38,9 +63,12 @@ def parse(name: str) -> tuple[str, str | None]:
 
     Examples
     --------
-    >>> parse("maskrcnn_resnet50_fpn"), parse("fcos")
-    (('maskrcnn', 'resnet50'), ('fcos', None))
+    >>> parse("maskrcnn_resnet18_fpn"), parse("fcos"), parse("ssdlite")
+    (('maskrcnn', 'resnet18'), ('fcos', None), ('ssdlite320_mobilenet_v3_large', ''))
     """
+    if name in DETECTORS:
+        detector = DETECTORS.resolve(name)
+        return detector, "" if detector in WHOLE else None
     head, _, rest = name.partition("_")
     detector = DETECTORS.resolve(head)
     rest = rest.removesuffix("_fpn").removesuffix("fpn")
@@ -102,18 +130,36 @@ def anchors_for(sides: np.ndarray, strides: Sequence[int]) -> str:
 
 def check_kind(detector: str, kind: Kind) -> None:
     """Raise ConfigError where a detector does not suit a task."""
-    if (detector == "maskrcnn") != (kind == "segmentation"):
-        fits = "maskrcnn" if kind == "segmentation" else "fcos, fasterrcnn or retinanet"
+    if detector.startswith("maskrcnn") != (kind == "segmentation"):
+        fits = "maskrcnn" if kind == "segmentation" else "fcos, fasterrcnn, retinanet or ssdlite"
         raise ConfigError(f"{detector} does not suit {kind}. Fix: {fits}.")
 
 
-def build_detector(name: str, backbone: Backbone, n_classes: int, params: Mapping[str, Any]) -> Any:
+def has_anchors(detector: str) -> bool:
+    """Whether a detector's anchors are set by the sizes of objects: those that are no whole, but for FCOS."""
+    return detector not in WHOLE and detector != "fcos"
+
+
+def build_detector(
+    name: str, backbone: str, n_classes: int, params: Mapping[str, Any], weights: str = "none"
+) -> nn.Module:
     """Network of a detector: learns from (images, targets) and gives losses, or predicts images.
 
     Parameters
     ----------
-    n_classes : without the background. params : min_size, max_size, strides ("8,16,32"), channels, convolutions,
-        box_score_thresh, box_nms_thresh, box_detections_per_img, and what else the detector knows.
+    backbone : by name; of no meaning where the network is a whole. n_classes : without the background.
+    params : min_size, max_size, strides ("8,16,32"), channels, convolutions, box_score_thresh, box_nms_thresh,
+        box_detections_per_img, and what else the detector knows.
+    weights : of the backbone, or of a network that is a whole: "auto", "default", "none" or the path of a file.
+
+    Raises
+    ------
+    ConfigError : the weights cannot be had; the message says what can. ModelFileError : a file holds others.
     """
     need("torchvision")
-    return DETECTORS.load(name)(backbone, n_classes, params)
+    made = DETECTORS.load(name)
+    if name in WHOLE:
+        whole: nn.Module = made(name, n_classes, params, weights)
+        return whole
+    network: nn.Module = made(build(backbone, weights), n_classes, params)
+    return network

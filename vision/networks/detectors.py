@@ -229,11 +229,33 @@ def set_thresholds(network: nn.Module, *, score: float, nms: float, most: int) -
     target.score_thresh, target.nms_thresh, target.detections_per_img = score, nms, most
 
 
-def learning_mode(network: nn.Module) -> None:
-    """Learn, with the means and variances of batch normalisation as the backbone's weights have them."""
+def background(detector: str) -> int:
+    """Number of the first class: 1 where the background is class 0 (two stages, SSD), else 0.
+
+    Examples
+    --------
+    >>> [background(name) for name in ("maskrcnn", "ssd300_vgg16", "fcos_resnet50_fpn")]
+    [1, 1, 0]
+    """
+    return int(not detector.startswith(("fcos", "retinanet")))
+
+
+def first_class(network: nn.Module) -> int:
+    """As `background`, of a network."""
+    return int(not isinstance(network, detection.FCOS | detection.RetinaNet))
+
+
+def body_of(network: nn.Module) -> nn.Module:
+    """Backbone of a detector, with its layers as children."""
+    body: nn.Module = network.backbone
+    return getattr(body, "body", getattr(body, "features", body))
+
+
+def learning_mode(network: nn.Module, *, known: bool = True) -> None:
+    """Learn, with the means and variances of batch normalisation as the weights have them, if they are `known`."""
     network.train()
     for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d):
+        if known and isinstance(layer, nn.BatchNorm2d):
             layer.eval()
 
 
@@ -251,7 +273,7 @@ class OneImage(nn.Module):  # type: ignore[misc]
         self.network = network
         self.names = ("boxes", "labels", "scores", *(("masks",) if masks else ()))
         self.mirrored, self.nms, self.most = mirrored, nms, most
-        self.first = int(hasattr(network, "roi_heads"))  # detectors of two stages count the background as 0
+        self.first = first_class(network)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Find objects, the most certain first."""

@@ -226,7 +226,7 @@ def train(
     for row in run.trained.history:  # of an interrupted training: rungs count from the start
         if row["reported"] is not None:
             report(row["epoch"], row["reported"])
-    while run.trained.epoch_done < run.epochs and not run.trained.stopped:
+    while run.trained.epoch_done < run.trained.epochs and not run.trained.stopped:
         run.epoch(report)
     return run.close()
 
@@ -306,7 +306,6 @@ class _Run:
         self.trained = _State()
         self.best: dict[str, torch.Tensor] | None = None
         self._saved = monotonic()
-        self._judging = 0.0
         self._end = math.inf
         self._took = 0.0
 
@@ -319,8 +318,7 @@ class _Run:
         if self.checkpoint.exists():
             self._load()
             return
-        self.epochs, self.steps, self.every = self._planned()
-        self.trained.epochs = self.epochs
+        self.trained.epochs, self.steps, self.every = self._planned()
         self._save()
 
     def close(self) -> Trained:
@@ -329,7 +327,7 @@ class _Run:
         if self.best is not None:
             self.network.load_state_dict(self.best)
         self.network.eval()
-        return Trained(t.best, t.epoch, t.epochs, t.history, t.stopped, self._judging)
+        return Trained(t.best, t.epoch, t.epochs, t.history, t.stopped, t.judging)
 
     def _planned(self) -> tuple[int, int, int]:
         """Epochs, steps of each, and epochs between two scorings, that fit into the time left."""
@@ -342,7 +340,7 @@ class _Run:
         step = step_seconds(self.network, plan, job, self.seed, self.prepare)
         left = (left - (monotonic() - begun)) * _SPARE
         judging, whole = job.judged * step, job.steps * step
-        self._judging = judging
+        self.trained.judging = judging
         every = max(plan.evaluation_frequency, math.ceil(judging / (_JUDGED * whole)))
         left -= job.closing * judging + _LEAVE
         epochs = int(left / (whole + judging / every))
@@ -360,16 +358,16 @@ class _Run:
 
         The plan of a training that is taken up again stays as it is.
         """
-        if math.isinf(self._end) or done >= self.epochs:
+        t = self.trained
+        if math.isinf(self._end) or done >= t.epochs:
             return
-        left = self._end - monotonic() - self.job.closing * self._judging - _LEAVE
-        each = self._took / done + self._judging / self.every
+        left = self._end - monotonic() - self.job.closing * t.judging - _LEAVE
+        each = self._took / done + t.judging / self.every
         fit = done + int(left / each)
-        if fit < self.epochs:
-            self.epochs = max(done, fit)
-        elif 2 * done <= self.epochs:
-            self.epochs = max(self.epochs, min(self.plan.number_of_epochs, done + int(_SPARE * left / each)))
-        self.trained.epochs = self.epochs
+        if fit < t.epochs:
+            t.epochs = max(done, fit)
+        elif 2 * done <= t.epochs:
+            t.epochs = max(t.epochs, min(self.plan.number_of_epochs, done + int(_SPARE * left / each)))
 
     # -- an epoch -----------------------------------------------------------------------------------------------------
 
@@ -379,13 +377,13 @@ class _Run:
         seed_all(self.seed, number)
         self.prepare(self.network)
         begun = monotonic()
-        total, first = self.epochs * self.steps, (number - 1) * self.steps
+        total, first = t.epochs * self.steps, (number - 1) * self.steps
         losses, factor = [], 1.0
         accumulate = min(self.plan.grad_accumulation_step, self.steps)
         for k, batch in enumerate(self.job.batches(number)):
             if k >= self.steps:
                 break
-            if self.deadline.left() < (self.job.closing + 0.2) * self._judging + _LEAVE:
+            if self.deadline.left() < (self.job.closing + 0.2) * t.judging + _LEAVE:
                 t.stopped = "time"
                 break
             factor = rate(self.plan, first + k, self.steps, total)
@@ -398,12 +396,12 @@ class _Run:
         self._took += monotonic() - begun
         self._replan(number)
         loss = float(np.mean(losses)) if losses else math.nan
-        due = number % self.every == 0 or number == self.epochs or t.stopped
+        due = number % self.every == 0 or number == t.epochs or t.stopped
         judged, told = self._judge(number, report) if due else (None, None)
         row = {"epoch": number, "loss": loss, "judged": judged, "reported": told}
         t.history.append({**row, "learning_rate": self.plan.learning_rate * factor})
-        LOG.info("epoch %d of %d: loss %.4f, held out %s", number, self.epochs, loss, told)
-        if number == self.epochs or t.stopped or monotonic() - self._saved > _SAVED:
+        LOG.info("epoch %d of %d: loss %.4f, held out %s", number, t.epochs, loss, told)
+        if number == t.epochs or t.stopped or monotonic() - self._saved > _SAVED:
             self._save()
 
     def _step(self) -> None:
@@ -420,7 +418,7 @@ class _Run:
         begun = monotonic()
         with torch.inference_mode():
             loss, told = self.job.judge(judged)
-        self._judging = 1.2 * (monotonic() - begun)
+        t.judging = 1.2 * (monotonic() - begun)
         if loss < t.best or self.best is None:
             t.best, t.epoch, t.worse = loss, number, 0
             self.best = {k: v.detach().clone() for k, v in judged.state_dict().items()}
@@ -437,7 +435,7 @@ class _Run:
     def _save(self) -> None:
         t = self.trained
         content = {
-            "plan": [self.epochs, self.steps, self.every],
+            "plan": [self.steps, self.every],
             "state": {name: getattr(t, name) for name in (*Trained.__slots__, "epoch_done", "worse")},
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -452,7 +450,7 @@ class _Run:
 
     def _load(self) -> None:
         content = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        self.epochs, self.steps, self.every = content["plan"]
+        self.steps, self.every = content["plan"]
         for name, value in content["state"].items():
             setattr(self.trained, name, value)
         self.network.load_state_dict(content["network"])
@@ -461,7 +459,7 @@ class _Run:
         if self.average is not None:
             state, self.average.count = content["average"]
             self.average.network.load_state_dict(state)
-        LOG.info("training goes on after epoch %d of %d", self.trained.epoch_done, self.epochs)
+        LOG.info("training goes on after epoch %d of %d", self.trained.epoch_done, self.trained.epochs)
 
 
 def parameters_of(network: nn.Module) -> dict[str, np.ndarray]:
