@@ -25,6 +25,8 @@ from vision.objects import true_objects
 from vision.scores import average_precision
 
 LONGEST = 1.6
+CLIP = 10.0
+"""Largest norm of gradients: Mask R-CNN on this backbone has some of hundreds, and without a bound ends at nothing."""
 
 
 def network_of(job):
@@ -108,6 +110,7 @@ def fit_objects(job):
             loss = sum(network(images, targets).values())
             optimizer.zero_grad()
             loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
             optimizer.step()
             if monotonic() + judging > end:
                 break
