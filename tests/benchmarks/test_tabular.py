@@ -54,7 +54,7 @@ def test_a_task_is_run_and_a_failure_is_told(tmp_path, monkeypatch, capsys):
         "--tasks",
         str(tmp_path / "tasks.yaml"),
         "--time-limit",
-        "10",
+        "30",
         "--peer",
         "broken",
         "--out",
