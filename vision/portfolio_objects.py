@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _SLIM: dict[str, Any] = {
     "optimizer": "adamw",
     "weight_decay": 0.05,
-    "learning_rate": 5e-4,
     "training_batch_size": 4,
     "number_of_epochs": 100,
     "early_stopping_patience": 20,
@@ -33,8 +32,8 @@ _SLIM: dict[str, Any] = {
 }
 """What trainings of the automatic mode share."""
 
-_KNOWING = 1e-4
-"""Learning rate of networks that know objects already."""
+_KNOWING, _ANEW = 1e-4, 5e-4
+"""Learning rates of networks that know objects already, and of those with new heads."""
 
 _QUICK: dict[str, Any] = {"image_size": LEAST_SIZE, "mirrored": False, "head_start": "give"}
 """What the short training has of its own: nothing is chosen after it."""
@@ -66,24 +65,28 @@ def choose_objects(kind: Kind, search: SearchSettings, machine: Machine) -> list
             Candidate.of("Detector", {"detector": h, "backbone": b, **search.fixed}, space=space, cost=10)
             for h, b in pairs
         ]
-    own = {**_SLIM, **({} if machine.gpus else {"image_size": 0}), **_SHAPE[kind]}
+    shared = {**_SLIM, **({} if machine.gpus else {"image_size": 0}), **_SHAPE[kind]}
     limit = search.limits.time_limit
     quick = []
     if limit is not None and limit >= _LONG:
-        head, body = next((p for p in pairs if p[1]), pairs[0])
-        first = {**own, **_QUICK, "detector": head, "backbone": body}
+        first = {**shared, **_own(*next((p for p in pairs if p[1]), pairs[0])), **_QUICK}
         quick = [Candidate.of("Detector", {**first, "time_share": min(_SHARE, _ENOUGH / limit)}, cost=1)]
-        own["head_start"] = "take"
+        shared["head_start"] = "take"
     long = []
-    for head, body in pairs:
-        rate = _KNOWING if head in WHOLE else _SLIM["learning_rate"]
+    for own in (_own(*pair) for pair in pairs):
+        rate = own["learning_rate"]
         space = {
             "learning_rate": Float(0.3 * rate, 3 * rate, log=True),
             "training_batch_size": Choice((2, 4, 8)),
         }
-        params = {**own, "learning_rate": rate, "detector": head, "backbone": body}
-        long.append(Candidate.of("Detector", params, space=space, cost=10))
+        long.append(Candidate.of("Detector", {**shared, **own}, space=space, cost=10))
     return [*quick, *long]
+
+
+def _own(detector: str, backbone: str) -> dict[str, Any]:
+    """What trainings of a detector have of their own."""
+    rate = _KNOWING if detector in WHOLE else _ANEW
+    return {"learning_rate": rate, "detector": detector, "backbone": backbone}
 
 
 _SHAPE: dict[str, dict[str, Any]] = {

@@ -4,19 +4,11 @@ import numpy as np
 import pytest
 
 from automl.errors import ConfigError, ModelFileError, UnknownNameError
+from tests.vision.needs import torchvision_fits
 
 torch = pytest.importorskip("torch")
 
 from vision.models.backbones import BACKBONES, build, package_file  # noqa: E402 - needs torch
-
-
-def torchvision_fits():
-    try:
-        import torchvision  # noqa: F401
-    except (ImportError, RuntimeError):
-        return False
-    return True
-
 
 LITE = {
     "efficientnet_lite0": [16, 24, 40, 112, 320],

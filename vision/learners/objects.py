@@ -412,7 +412,7 @@ def _suiting(work: Work, detector: str, backbone: str, params: Mapping[str, Any]
     if scale > 1 and math.isfinite(seconds):
         device = pick_device(s.device, trial.number)
         own = _network_params(plan, least)
-        network = build_detector(detector, backbone, len(s.classes), own).to(device)
+        network = build_detector(detector, backbone, len(s.classes), own, s.weights).to(device)
         job = _Epochs(work, plan, own, device).job()
         epoch = step_seconds(network, plan, job, trial.seed, learning_mode) * (job.steps + job.judged)
         scale = float(np.clip(math.sqrt(seconds / (_EPOCHS_WANTED * epoch)), 1, scale))

@@ -25,7 +25,7 @@ from automl.errors import LearnerError
 from automl.files import put
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from automl.budget import Deadline
@@ -467,10 +467,11 @@ def parameters_of(network: nn.Module) -> dict[str, np.ndarray]:
     return {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
 
 
-def fill(network: nn.Module, arrays: dict[str, np.ndarray], *, strict: bool = True) -> Sequence[str]:
-    """Put arrays back; returns names that were not there or had another shape, where `strict` allows it."""
+def fill(network: nn.Module, arrays: Mapping[str, Any], *, strict: bool = True) -> Sequence[str]:
+    """Put arrays or tensors back; returns names that were missing or of another shape, where `strict` allows it."""
     own = network.state_dict()
-    fit = {k: torch.from_numpy(np.array(v)) for k, v in arrays.items() if k in own and own[k].shape == v.shape}
+    tensors = {k: v if isinstance(v, torch.Tensor) else torch.from_numpy(np.array(v)) for k, v in arrays.items()}
+    fit = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
     left = [k for k in own if k not in fit]
     if strict and (left or len(fit) < len(arrays)):
         raise LearnerError(

@@ -10,6 +10,7 @@ from torchvision import models
 from vision.models.backbones import downloaded, no_weights, read_state
 from vision.models.detectors import WHOLE
 from vision.networks.detectors import background
+from vision.networks.training import fill
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,10 +38,8 @@ def whole(name: str, n_classes: int, params: Mapping[str, Any], weights: str) ->
         return made
     online = weights in {"auto", "default"}
     given = downloaded(name, "'fcos' or 'maskrcnn' on a backbone") if online else read_state(Path(weights), name)
-    own = made.state_dict()
-    fit = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
-    lost = [k for k in own if k not in fit and not k.endswith(_COUNTS) and not any(h in k for h in _HEADS)]
+    left = fill(made, given, strict=False)
+    lost = [k for k in left if not k.endswith(_COUNTS) and not any(h in k for h in _HEADS)]
     if lost:
         raise no_weights(Path(name if online else weights), name, f"{lost[0]} is missing or of another shape")
-    made.load_state_dict(fit, strict=False)
     return made
