@@ -358,10 +358,10 @@ class ObjectAnswers(Answers):
         member: Any = self._fitted().single(model)
         return truth, [member.given(one) for one in self._everything([i.path for i in truth.images], model)]
 
-    def _least(self, model: str | None) -> float:
-        """Score from which on objects are given."""
+    def _least(self, model: str | None) -> np.ndarray:
+        """Score of each class from which on its objects are given."""
         member: Any = self._fitted().single(model)
-        return float(member.params["box_score_thresh"])
+        return np.asarray(member.least())
 
     def _everything(self, paths: Sequence[str], model: str | None) -> list[Objects]:
         """Objects down to low scores, which mean average precision looks at."""

@@ -38,9 +38,8 @@ def write_objects(model: VisionModel, path: Path, images: Sequence[str], name: s
     member: ObjectMember = model.single(name)  # type: ignore[assignment]
     network = member.network()
     masks = member.kind == "segmentation"
-    most = set_views(network, member.params, everything=False)
-    nms, mirrored = float(member.params["box_nms_thresh"]), bool(member.params.get("mirrored"))
-    graph = OneImage(network, masks=masks, mirrored=mirrored, nms=nms, most=most).eval()
+    set_views(network, member.params, everything=False)
+    graph = OneImage(network, member.params, member.least().tolist(), masks=masks).eval()
     shown = [str(p) for p in images][:8]
     tensors = []
     for file in shown:
@@ -66,7 +65,8 @@ def write_objects(model: VisionModel, path: Path, images: Sequence[str], name: s
     if scores > _SCORES or pixels > _PIXELS:
         raise LearnerError(f"scores differ by {scores:.2g} and boxes by {pixels:.2g} pixels; nothing was written.")
     write_atomic(path, content)
-    own = {k: member.params[k] for k in ("min_size", "max_size", "box_score_thresh")}
-    labels = {"labels": list(model.classes), "kind": model.kind, "colours": "RGB 0..1", **own}
+    own = {"min_size": member.params["min_size"], "max_size": member.params["max_size"]}
+    least = dict(zip(model.classes, member.least().tolist(), strict=True))
+    labels = {"labels": list(model.classes), "kind": model.kind, "colours": "RGB 0..1", **own, "least_scores": least}
     write_atomic(path.parent / LABELS, (json.dumps(labels, indent=1) + "\n").encode())
     return Parity(len(shown), scores, pixels, str(path))

@@ -49,7 +49,7 @@ def average_precision(
     *,
     threshold: float = 0.5,
     masks: bool = False,
-    least: float = 0.0,
+    least: float | np.ndarray = 0.0,
 ) -> Detected:
     """Mean average precision: area under the precision-recall curve made monotone, at all its points.
 
@@ -59,7 +59,7 @@ def average_precision(
     ----------
     truth, found : of the same images. classes : names of the labels; () = labels are named by their codes.
     threshold : least overlap of a hit. masks : whether overlaps are those of masks. least : score from which objects
-        count for precision, recall, found and right; average precision looks at all.
+        count for precision, recall, found and right, one or one a class; average precision looks at all.
 
     Raises
     ------
@@ -76,7 +76,9 @@ def average_precision(
         ignored.append(aside)
     counted = ~np.concatenate(ignored)
     code, score, hit = (np.concatenate(part)[counted] for part in (codes, scores, right))
-    shown = score >= least  # hits go by score, so lower ones change nothing above
+    shown = score >= (
+        np.asarray(least)[code] if np.ndim(least) else least
+    )  # hits go by score, so lower ones change nothing above
     true_codes = [t.labels[~crowd_of(t)] for t in truth]
     names = list(classes) or [str(k) for k in range(_most(true_codes) + 1)]
     objects, images = np.zeros(len(names), dtype=int), np.zeros(len(names), dtype=int)

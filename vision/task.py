@@ -99,7 +99,10 @@ class VisionTask:
             from vision.objects import from_arrays
 
             found = from_arrays(dict(predictions))
-            return object_scores(self.truth(), found, self.settings.classes, least=float(predictions["least"][0]))
+            classes = self.settings.classes
+            return object_scores(
+                self.truth(), found, classes, least=np.broadcast_to(predictions["least"], len(classes))
+            )
         return class_scores(self.settings.kind, self.truth(), np.asarray(predictions["held"]))
 
     def loss(self, prob: np.ndarray) -> float:
@@ -156,9 +159,14 @@ def class_scores(kind: Kind, y: np.ndarray, prob: np.ndarray) -> dict[str, float
 
 
 def object_scores(
-    truth: Sequence[Objects], found: Sequence[Objects], classes: Sequence[str], *, least: float = 0.0
+    truth: Sequence[Objects], found: Sequence[Objects], classes: Sequence[str], *, least: float | np.ndarray = 0.0
 ) -> dict[str, float]:
-    """Mean average precision at an overlap of a half; precision and recall of the objects of at least a score."""
+    """Mean average precision at an overlap of a half; precision and recall of the objects of at least a score.
+
+    Parameters
+    ----------
+    least : that score, one or one a class.
+    """
     from vision.scores import average_precision
 
     masks = bool(truth) and truth[0].masks is not None

@@ -1,5 +1,6 @@
 """Detectors and augmentation: every one builds, learns and predicts; boxes and masks move along."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,10 +21,11 @@ from torchvision.transforms import v2  # noqa: E402 - needs torchvision
 
 from vision.augment import Augmentation, no_upside, train_transform  # noqa: E402 - needs torchvision
 from vision.learners.base import TaskSettings, Work  # noqa: E402 - needs torchvision
-from vision.learners.objects import _Samples, _sized, best_threshold, fitted_size, seen  # noqa: E402 - needs torchvision
+from vision.learners.objects import ObjectMember, _Samples, _sized, best_thresholds, fitted_size, seen  # noqa: E402 - needs torchvision
 from vision.models.detectors import DETECTORS, WHOLE, anchors_for, build_detector, check_kind, parse  # noqa: E402 - needs torchvision
 from vision.networks.detectors import learning_mode, set_thresholds  # noqa: E402 - needs torchvision
 from vision.objects import Mask, Objects, true_objects  # noqa: E402 - needs torchvision
+from vision.scores import average_precision  # noqa: E402 - needs torchvision
 
 SMALL = {
     "min_size": 64,
@@ -187,7 +189,39 @@ def test_the_threshold_that_finds_most_and_invents_least():
     box = np.array([[0.1, 0.1, 0.3, 0.3]])
     truth = [Objects(box, np.array([0]), np.ones(1))] * 10
     both = Objects(np.concatenate([box, box + 0.5]), np.array([0, 0]), np.array([0.6, 0.4]))
-    assert 0.4 < best_threshold(truth, [both] * 10, masks=False) < 0.6
+    (least,) = best_thresholds(truth, [both] * 10, 1, masks=False)
+    assert 0.4 < least < 0.6
+    assert best_thresholds(truth, [both.take([])] * 10, 2, masks=False) == [0.3, 0.3]
+
+
+@pytest.mark.parametrize(("images", "own"), [(200, True), (1, False)])
+def test_a_class_has_a_threshold_of_its_own_once_it_has_many_objects(images, own):
+    box = np.array([[0.1, 0.1, 0.3, 0.3]])
+    many = (
+        Objects(box, np.array([0]), np.ones(1)),
+        Objects(np.concatenate([box, box + 0.5]), np.array([0, 0]), np.array([0.8, 0.6])),
+    )
+    few = (
+        Objects(box, np.array([1]), np.ones(1)),
+        Objects(np.concatenate([box, box + 0.5]), np.array([1, 1]), np.array([0.4, 0.2])),
+    )
+    truth, found = zip(*([many] * 400 + [few] * images), strict=True)
+    first, second = best_thresholds(truth, found, 2, masks=False)
+    assert 0.6 < first < 0.8
+    assert (0.2 < second < 0.4) if own else second == first
+
+
+def test_a_threshold_for_each_class_decides_what_is_given_and_counted():
+    boxes = np.array([[0.1, 0.1, 0.3, 0.3], [0.5, 0.5, 0.8, 0.8], [0.2, 0.6, 0.3, 0.7]])
+    found = Objects(boxes, np.array([0, 1, 1]), np.array([0.6, 0.5, 0.3]))
+    params = {"box_score_thresh": 0.4, "box_detections_per_img": 100, "class_score_thresh": [0.7, 0.4]}
+    member = ObjectMember("Detector", "detection", "fcos", "efficientnet_lite0", ("a", "b"), params, {})
+    assert member.given(found).scores.tolist() == [0.5]
+    truth = replace(found, scores=np.ones(3))
+    rows = average_precision([truth], [found], ("a", "b"), least=member.least()).per_label
+    assert [(r["found"], r["right"]) for r in rows] == [(0, 0), (1, 1)]
+    old = replace(member, params={k: v for k, v in params.items() if k != "class_score_thresh"})
+    assert old.given(found).scores.tolist() == [0.6, 0.5]
 
 
 class Everywhere:

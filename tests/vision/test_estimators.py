@@ -30,9 +30,11 @@ from vision import (
     write_images,
 )
 from vision.config import Training
+from vision.data.pictures import load_picture
 from vision.learners import classes
 from vision.learners.base import TaskSettings, Work
-from vision.learners.objects import Detector
+from vision.learners.objects import Detector, fitted_size, picture_tensor
+from vision.onnx import session as onnx_session
 from vision.portfolio import Machine, choose
 
 torch = pytest.importorskip("torch")
@@ -248,6 +250,33 @@ def test_objects_from_labels_to_answers(cls, detector, tmp_path):
             again._model.single(None).params["mirrored"] = mirrored
             told = again.to_onnx(tmp_path / "model.onnx", images=test)
             assert told.pixels <= 0.5
+        assert json.loads((tmp_path / "labels.json").read_text())["least_scores"].keys() == {"disc", "square"}
+
+
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
+def test_each_class_has_its_own_least_score_everywhere(tmp_path):
+    train, test = shapes.objects(tmp_path / "a", 12), shapes.objects(tmp_path / "b", 4, seed=1)
+    own = settings({**OBJECTS, "box_score_thresh": 0.02}, models=["fcos"])
+    model = ObjectDetector(max_trials=1, time_limit=None, settings=own).fit(train, test)
+    member = model._model.single(None)
+    assert member.least().tolist() == [0.02, 0.02]  # one given by the user stays
+    found = model.predict(test)
+    assert {0, 1} <= set(np.concatenate([f.labels for f in found]).tolist())
+    high = float(np.median([s for f in found for s in f.scores[f.labels == 1]]))
+    member.params["class_score_thresh"] = [0.02, high]
+    fewer = model.predict(test)
+    wanted = [f.take(f.scores >= np.array([0.02, high])[f.labels]).first(100) for f in model.everything(test)]
+    lost = sum(int((f.labels == 1).sum()) for f in found) - sum(int((f.labels == 1).sum()) for f in wanted)
+    assert lost > 0
+    for one, want in zip(fewer, wanted, strict=True):
+        np.testing.assert_array_equal(one.scores, want.scores)
+    model.to_onnx(tmp_path / "model.onnx", images=test)
+    session = onnx_session((tmp_path / "model.onnx").read_bytes())
+    picture = load_picture(test.images[0].path)
+    pixels = picture_tensor(picture, fitted_size(picture.size, member.params), torch.device("cpu"))
+    _, labels, scores = session.run(None, {"image": pixels.numpy()})
+    assert labels.tolist() == fewer[0].labels.tolist()
+    np.testing.assert_allclose(scores, fewer[0].scores, atol=1e-3)
 
 
 def test_long_searches_of_objects_answer_early():

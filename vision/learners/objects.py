@@ -47,6 +47,9 @@ where nothing is chosen."""
 _DOUBLES = 0.005
 """Mean average precision that fewer doubles may cost: it hardly sees them, people do."""
 
+_BORROWED = 20.0
+"""Objects that a class borrows from all classes for its least score: it has its own where it has many."""
+
 _USUAL = 0.5
 _OVERLAPS = (0.3, 0.4, 0.5, 0.6)
 """Overlaps tried beyond which of two objects of a class the less certain one is left out."""
@@ -110,23 +113,27 @@ class ObjectMember:
         masks = self.kind == "segmentation"
         with torch.inference_mode():
             found = (seen(network, load_picture(path), self.params, place, masks=masks) for path in paths)
-            return [one.first(most) for one in found]
+            return [one.first(most) if everything else self.given(one) for one in found]
+
+    def least(self) -> np.ndarray:
+        """Score of each class from which on its objects are given, shape [classes]."""
+        own = self.params.get("class_score_thresh") or [self.params["box_score_thresh"]]
+        return np.array(np.broadcast_to(own, len(self.classes)), dtype=float)
 
     def given(self, found: Objects) -> Objects:
         """Those of everything found in an image that `predict` gives."""
-        sure = found.take(found.scores >= float(self.params["box_score_thresh"]))
+        sure = found.take(found.scores >= self.least()[found.labels])
         return sure.first(int(self.params["box_detections_per_img"]))
 
 
 def set_views(network: Any, params: Mapping[str, Any], *, everything: bool) -> int:
-    """Set which objects a network gives for one view; returns how many of an image are given in all."""
+    """Set which objects a network gives for one view; returns how many that are at most."""
     from vision.networks.detectors import set_thresholds
 
-    given = int(params["box_detections_per_img"])
-    most = max(given, _MOST)  # of one view, before doubles are left out: else what is given depends on who asks
+    most = max(int(params["box_detections_per_img"]), _MOST)  # else what is given depends on who asks
     score = _LOW if everything else float(params["box_score_thresh"])
     set_thresholds(network, score=score, nms=max(float(params["box_nms_thresh"]), *_OVERLAPS), most=most)
-    return most if everything else given
+    return most
 
 
 def fitted_size(size: tuple[int, int], params: Mapping[str, Any]) -> tuple[int, int]:
@@ -350,7 +357,9 @@ class Detector:
         enough = trial.deadline.left() > (_CLOSING - 1) * trained.judging
         with torch.inference_mode():
             found = run.settled(network) if enough and run.choosing else run.found(network)
-        own["box_score_thresh"] = best_threshold(run.truth, found, masks=run.masks)
+        if "box_score_thresh" not in params:
+            own["class_score_thresh"] = best_thresholds(run.truth, found, len(s.classes), masks=run.masks)
+            own["box_score_thresh"] = min(own["class_score_thresh"])
         member = ObjectMember("Detector", s.kind, detector, backbone, s.classes, own, parameters_of(network))
         if head_start == "give":
             given.parent.mkdir(parents=True, exist_ok=True)
@@ -365,10 +374,10 @@ class Detector:
             "image_size": plan.min_size,
             "batch": plan.training_batch_size,
             "least_seconds": max(20.0, 0.4 * seconds / plan.time_share),
-            "score": own["box_score_thresh"],
+            "least": member.least().tolist(),
             "history": trained.history,
         }
-        kept = {**to_arrays(found), "least": np.array([own["box_score_thresh"]])}
+        kept = {**to_arrays(found), "least": member.least()}
         return Fit(member, kept, info, pruned=trained.stopped == "pruned")
 
     @staticmethod
@@ -548,20 +557,35 @@ class _Epochs:
         return -value if math.isfinite(value) else 0.0
 
 
-def best_threshold(truth: Sequence[Objects], found: Sequence[Objects], *, masks: bool) -> float:
-    """Least score at which objects are given: where precision and recall are best together (F1) on held-out images."""
+def best_thresholds(truth: Sequence[Objects], found: Sequence[Objects], n_classes: int, *, masks: bool) -> list[float]:
+    """Least score of each class at which its objects are given: precision and recall are best together there (F1).
+
+    A class counts its own objects of the held-out images and, at the weight of `_BORROWED` objects, those of all
+    classes: one of few objects has the score of all, one of many its own.
+
+    Returns
+    -------
+    0.05..0.95 for each class; 0.3 where nothing was found rightly.
+    """
     from vision.scores import crowd_of, matches
 
-    scores, right, count = [np.zeros(0)], [np.zeros(0, dtype=bool)], 0
+    scores, labels, right = [np.zeros(0)], [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=bool)]
+    counts = np.zeros(n_classes)
     for true, given in zip(truth, found, strict=True):
         match, ignored = matches(true, given, 0.5, masks=masks)
         scores.append(given.scores[~ignored])
+        labels.append(given.labels[~ignored])
         right.append((match >= 0)[~ignored])
-        count += int((~crowd_of(true)).sum())
-    score, hits = np.concatenate(scores), np.concatenate(right)
+        counts += np.bincount(true.labels[~crowd_of(true)], minlength=n_classes)
+    score, label, hits = (np.concatenate(part) for part in (scores, labels, right))
     if not hits.any():
-        return 0.3
+        return [0.3] * n_classes
     order = np.argsort(-score, kind="stable")
-    sofar = np.cumsum(hits[order])
-    f1 = 2 * sofar / (np.arange(1, len(sofar) + 1) + count)
-    return float(np.clip(score[order][int(f1.argmax())] - 1e-6, 0.05, 0.95))
+    score, label, hits = score[order], label[order], hits[order]
+    borrowed = _BORROWED / counts.sum()
+    out = []
+    for k in range(n_classes):
+        weights = (label == k) + borrowed
+        f1 = 2 * np.cumsum(weights * hits) / (np.cumsum(weights) + counts[k] + _BORROWED)
+        out.append(float(np.clip(score[int(f1.argmax())] - 1e-6, 0.05, 0.95)))
+    return out

@@ -264,16 +264,19 @@ class OneImage(nn.Module):  # type: ignore[misc]
 
     Parameters
     ----------
-    masks : whether there are masks. mirrored : whether the mirror image is looked at too. nms : overlap beyond which
-        the less certain of two objects of a class is left out. most : objects that are given.
+    params : mirrored (whether the mirror image is looked at too), box_nms_thresh (overlap beyond which the less certain
+        of two objects of a class is left out), box_detections_per_img (objects given at most). least : score of each
+        class from which on its objects are given. masks : whether there are masks.
     """
 
-    def __init__(self, network: nn.Module, *, masks: bool, mirrored: bool, nms: float, most: int) -> None:
+    def __init__(self, network: nn.Module, params: Mapping[str, Any], least: Sequence[float], *, masks: bool) -> None:
         super().__init__()
         self.network = network
         self.names = ("boxes", "labels", "scores", *(("masks",) if masks else ()))
-        self.mirrored, self.nms, self.most = mirrored, nms, most
+        self.mirrored, self.nms = bool(params.get("mirrored")), float(params["box_nms_thresh"])
+        self.most = int(params["box_detections_per_img"])
         self.first = first_class(network)
+        self.register_buffer("least", torch.tensor(least, dtype=torch.float32), persistent=False)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Find objects, the most certain first."""
@@ -285,7 +288,9 @@ class OneImage(nn.Module):  # type: ignore[misc]
             if "masks" in other:
                 other["masks"] = other["masks"].flip(3)
             found = {name: torch.cat([found[name], other[name]]) for name in self.names}
-        kept = batched_nms(found["boxes"], found["scores"], found["labels"], self.nms)[: self.most]
+        kept = batched_nms(found["boxes"], found["scores"], found["labels"], self.nms)
+        sure = found["scores"][kept] >= self.least[found["labels"][kept] - self.first]
+        kept = kept[sure][: self.most]
         out = {name: found[name][kept] for name in self.names}
         out["labels"] = out["labels"] - self.first
         if "masks" in out:
