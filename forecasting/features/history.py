@@ -111,6 +111,7 @@ def look_back(
     windows: Sequence[int] = (),
     statistics: Sequence[str] = (),
     season: int = 1,
+    spans: Sequence[int] = (),
     longer: Sequence[int] = (),
     out: np.ndarray,
     threads: int = 1,
@@ -134,12 +135,13 @@ def look_back(
     """
     from forecasting.kernels import pivot
 
-    whole = [np.array(part, dtype=np.int64) for part in (lags, windows, [STATISTICS[s] for s in statistics], longer)]
+    of_windows = [STATISTICS[s] for s in statistics]
+    whole = [np.array(part, dtype=np.int64) for part in (lags, windows, of_windows, spans, longer)]
     edges = [*range(0, len(rows.target), _ROWS_A_SLICE), len(rows.target)]
 
     def run(first: int, end: int) -> None:
         pivot.look_back(
-            z, rows.target, rows.ahead, rows.begin, base, scale, fixed, *whole[:3], season, whole[3], out, first, end
+            z, rows.target, rows.ahead, rows.begin, base, scale, fixed, *whole[:3], season, *whole[3:], out, first, end
         )
 
     if threads <= 1 or len(edges) <= 2:
@@ -147,5 +149,5 @@ def look_back(
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(run, edges[:-1], edges[1:]))
-    seasonal = 4 if season > 1 else 0
+    seasonal = 4 + len(spans) if season > 1 else 0
     return fixed.shape[1] + 1 + len(lags) + len(windows) * len(statistics) + seasonal + 2 * len(longer)

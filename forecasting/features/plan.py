@@ -20,7 +20,7 @@ from forecasting.features.history import Rows
 from forecasting.features.impute import TYPICAL, filled, typical
 from forecasting.features.orders import look_back
 from forecasting.features.scaling import log_shifts, scales, wants_log
-from forecasting.features.settings import PlanSettings, default_lags, default_windows, numbers
+from forecasting.features.settings import PlanSettings, default_lags, default_windows, numbers, season_spans
 from forecasting.memory import rows_within
 from forecasting.season import further_seasons
 
@@ -104,6 +104,7 @@ class FeaturePlan:
     feature_lags: tuple[tuple[str, tuple[int, ...]], ...] = field(default=())
     further: tuple[int, ...] = field(default=())
     holiday_labels: tuple[str, ...] = field(default=())
+    spans: tuple[int, ...] = field(default=())
 
     @classmethod
     def fit(cls, panel: Panel, settings: PlanSettings, context: FitContext) -> Self:
@@ -125,6 +126,7 @@ class FeaturePlan:
             id_groups=_id_groups(panel) if settings.across_series else (),
             further=_further_seasons(panel, settings, season),
             holiday_labels=_holiday_labels(panel, settings, context.country),
+            spans=season_spans(season, int(np.median(panel.lengths))),
         )
         plan = plan._with_feature_lags(panel)
         return replace(plan, columns=tuple(plan.columns_for(panel)))
@@ -167,6 +169,7 @@ class FeaturePlan:
     def lookback(self) -> int:
         """Rows of history one forecast reads at most."""
         seasons = 3 * max(self.season, *self._further_lagged, 1) + self.horizon
+        seasons = max(seasons, max(self.spans, default=0) * self.season + self.horizon)
         return max((*self.lags, *self.windows, seasons, self._level_width)) + self.season + 1
 
     def columns_for(self, panel: Panel) -> list[tuple[str, str]]:
@@ -200,6 +203,7 @@ class FeaturePlan:
         if self.season > 1:
             out += [(f"season_lag{k}", "target") for k in (1, 2, 3)]
             out.append(("season_lag_mean", "target"))
+            out += [(f"season_lag_median{n}", "target") for n in self.spans]
         out += [(f"season{m}_lag{k}", "target") for m in self._further_lagged for k in (1, 2)]
         out += [("base_level", "target"), ("log_scale", "target")]
         if self._stl:
@@ -295,8 +299,8 @@ class FeaturePlan:
         x = np.empty((len(rows.target), len(self.columns)), dtype=np.float32)
         at = hist.look_back(
             scaled.z, rows, base, scale, fixed=scaled.fixed, lags=self.lags, windows=self.windows,
-            statistics=self.settings.statistics, season=self.season, longer=self._further_lagged, out=x,
-            threads=threads,
+            statistics=self.settings.statistics, season=self.season, spans=self.spans, longer=self._further_lagged,
+            out=x, threads=threads,
         )  # fmt: skip
         for column in self._other(scaled, rows, series, base, level, past):
             x[:, at] = column
@@ -458,8 +462,8 @@ class FeaturePlan:
         for name in ("fills", "past_fills"):
             values[name] = tuple((way, other) for way, other in raw[name])
         values["feature_lags"] = tuple((name, tuple(lags)) for name, lags in raw["feature_lags"])
-        for name in ("lags", "windows", "calendar", "id_groups", "further", "holiday_labels"):
-            values[name] = tuple(raw[name])
+        for name in ("lags", "windows", "calendar", "id_groups", "further", "holiday_labels", "spans"):
+            values[name] = tuple(raw.get(name, ()))  # plans of earlier versions have no spans
         return cls(**values)
 
 

@@ -137,3 +137,14 @@ def default_windows(season: int, shortest: int) -> tuple[int, ...]:
     if season == 7:
         widths |= {28}
     return tuple(sorted(w for w in widths if 2 <= w <= max(3, shortest // 2)))
+
+
+def season_spans(season: int, shortest: int) -> tuple[int, ...]:
+    """Numbers of seasons whose values in the target's phase are worth a median: what is usual there, holidays aside.
+
+    Examples
+    --------
+    >>> season_spans(7, 500), season_spans(12, 100), season_spans(1, 100)
+    ((4, 8, 16, 32), (4,), ())
+    """
+    return tuple(n for n in (4, 8, 16, 32) if season > 1 and n * season <= shortest // 2)

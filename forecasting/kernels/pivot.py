@@ -51,6 +51,16 @@ def _of_window(z, first, end, statistic, whole, base):
     return sign * least - base
 
 
+@part
+def _insert(ordered, count, value):
+    """Put a value in its place among `count` ascending ones."""
+    place = count
+    while place > 0 and ordered[place - 1] > value:
+        ordered[place] = ordered[place - 1]
+        place -= 1
+    ordered[place] = value
+
+
 @kernel
 def window_at(z, origin, begin, width, statistic, out):
     """Statistic of the `width` values that end at each origin, NaN where the series is shorter; to out [r]."""
@@ -63,7 +73,7 @@ def window_at(z, origin, begin, width, statistic, out):
 
 @kernel
 def look_back(
-    z, target, ahead, begin, base, scale, fixed, lags, widths, statistics, season, longer, x, first, end
+    z, target, ahead, begin, base, scale, fixed, lags, widths, statistics, season, spans, longer, x, first, end
 ):  # fmt: skip
     """Write the leading columns of rows first..end of a matrix.
 
@@ -73,10 +83,13 @@ def look_back(
     base, scale : shape [r]; subtracted from and divided out of every value, a standard deviation is only divided and a
         sum loses the base of each of its values. fixed : shape [rows, k] float32, features of the target's row.
     lags, widths, statistics, longer : int64 arrays, statistics as `MEAN` ... `STD`; longer are further seasons.
-    season : steps; <= 1 = none. x : shape [r, columns] float32, written from its first column on: the fixed features,
-        the steps ahead, the lags, every width's statistics, three same-season values and their mean, two of each longer
-        season; NaN where there is no history.
+    season : steps; <= 1 = none. spans : int64 array, ascending, numbers of seasons.
+    x : shape [r, columns] float32, written from its first column on: the fixed features, the steps ahead, the lags,
+        every width's statistics, three same-season values and their mean, the median of the same-season values of
+        every span (of those there are), two of each longer season; NaN where there is no history.
     """
+    back_to = max(3, spans[-1]) if len(spans) > 0 else 3
+    ordered = np.empty(back_to)
     for r in range(first, end):
         t, h, start, origin = target[r], ahead[r], begin[r], target[r] - ahead[r]
         own, over, row = base[r], 1 / scale[r], x[r]
@@ -102,18 +115,25 @@ def look_back(
                 row[k] = _of_window(z, p, origin + 1, statistics[s], whole, own) * over if p >= start else np.nan
                 k += 1
         if season > 1:
-            added, count = 0.0, 0
+            added, count, j = 0.0, 0, 0
             nearest = t - season * ((h + season - 1) // season)
-            for back in range(3):
+            for back in range(back_to):
                 p = nearest - season * back
                 value = np.nan
                 if p >= start and math.isfinite(z[p]):
                     value = (z[p] - own) * over
                     added += value
+                    _insert(ordered, count, value)
                     count += 1
-                row[k + back] = value
-            row[k + 3] = added / count if count > 0 else np.nan
-            k += 4
+                if back < 3:
+                    row[k + back] = value
+                if back == 2:
+                    row[k + 3] = added / count if count > 0 else np.nan
+                if j < len(spans) and back + 1 == spans[j]:
+                    middle = 0.5 * (ordered[(count - 1) // 2] + ordered[count // 2]) if count > 0 else np.nan
+                    row[k + 4 + j] = middle
+                    j += 1
+            k += 4 + len(spans)
         for j in range(len(longer)):
             nearest = t - longer[j] * ((h + longer[j] - 1) // longer[j])
             for back in range(2):

@@ -160,6 +160,17 @@ def test_history_features_equal_their_slow_twins(sizes, width, seed):
     _check_matrix(y, rows, width)
 
 
+SPANS = (2, 4)
+
+
+def _median_of_known(values):
+    """Medians down the columns of what is known; NaN where nothing is."""
+    known = np.isfinite(values).any(axis=0)
+    out = np.full(values.shape[1], np.nan)
+    out[known] = np.nanmedian(values[:, known], axis=0)
+    return out
+
+
 def _check_matrix(y, rows, width):
     """The compiled pass over all columns equals the functions for one column each."""
     base, scale = rng_like(rows, 1), 1 + np.abs(rng_like(rows, 2))
@@ -169,7 +180,7 @@ def _check_matrix(y, rows, width):
     x = np.full((len(rows.target), 60), -1.0, dtype=np.float32)
     count = hist.look_back(
         y, rows, base, scale, fixed=fixed, lags=lags, windows=widths, statistics=statistics, season=seasons[0],
-        longer=seasons[1:], out=x, threads=2,
+        spans=SPANS, longer=seasons[1:], out=x, threads=2,
     )  # fmt: skip
     want = [fixed[rows.target, 0], fixed[rows.target, 1], rows.ahead]
     want += [(hist.lag(y, rows, k) - base) / scale for k in lags]
@@ -182,6 +193,9 @@ def _check_matrix(y, rows, width):
         known = np.isfinite(near)
         total, number = np.where(known, near, 0.0).sum(axis=0), known.sum(axis=0)
         want += [*near, np.where(number > 0, total / np.maximum(number, 1), np.nan)]
+        for n in SPANS:
+            of = np.stack([(hist.same_season(y, rows, width, k) - base) / scale for k in range(1, n + 1)])
+            want.append(_median_of_known(of))
     want += [(hist.same_season(y, rows, seasons[1], k) - base) / scale for k in (1, 2)]
     assert count == len(want)
     np.testing.assert_allclose(x[:, :count], np.stack(want, axis=1), rtol=1e-5, atol=1e-5)
@@ -363,6 +377,21 @@ def test_plan_round_trips_through_json():
     scaled = plan.scale(panel, future_of(panel, HORIZON))
     rows, series = plan.future_rows(scaled, HORIZON)
     assert plan.design(scaled, rows, series, panel.past).x.shape[1] == len(plan.feature_names)
+
+
+def test_a_plan_saved_before_there_were_spans_keeps_its_columns():
+    panel = small_panel()
+    plan = FeaturePlan.fit(panel, PlanSettings(), FitContext(horizon=HORIZON, season=4))
+    assert plan.spans == (4,)
+    raw = plan.to_json()
+    del raw["spans"]
+    raw["columns"] = [c for c in raw["columns"] if c[0] != "season_lag_median4"]
+    old = FeaturePlan.from_json(raw)
+    scaled = old.scale(panel, future_of(panel, HORIZON))
+    rows, series = old.future_rows(scaled, HORIZON)
+    theirs, ours = (p.design(scaled, rows, series, panel.past).x for p in (old, plan))
+    kept = [i for i, name in enumerate(plan.feature_names) if name in old.feature_names]
+    np.testing.assert_array_equal(theirs, ours[:, kept])
 
 
 def test_bad_plan_settings_name_the_setting():
