@@ -361,7 +361,8 @@ class ObjectAnswers(Answers):
     def _least(self, model: str | None) -> np.ndarray:
         """Score of each class from which on its objects are given."""
         member: Any = self._fitted().single(model)
-        return np.asarray(member.least())
+        least: np.ndarray = member.least()
+        return least
 
     def _everything(self, paths: Sequence[str], model: str | None) -> list[Objects]:
         """Objects down to low scores, which mean average precision looks at."""

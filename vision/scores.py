@@ -76,9 +76,8 @@ def average_precision(
         ignored.append(aside)
     counted = ~np.concatenate(ignored)
     code, score, hit = (np.concatenate(part)[counted] for part in (codes, scores, right))
-    shown = score >= (
-        np.asarray(least)[code] if np.ndim(least) else least
-    )  # hits go by score, so lower ones change nothing above
+    own_least = np.take(least, code, mode="clip")  # one alone stands for all classes
+    shown = score >= own_least  # hits go by score, so lower ones change nothing above
     true_codes = [t.labels[~crowd_of(t)] for t in truth]
     names = list(classes) or [str(k) for k in range(_most(true_codes) + 1)]
     objects, images = np.zeros(len(names), dtype=int), np.zeros(len(names), dtype=int)

@@ -99,10 +99,7 @@ class VisionTask:
             from vision.objects import from_arrays
 
             found = from_arrays(dict(predictions))
-            classes = self.settings.classes
-            return object_scores(
-                self.truth(), found, classes, least=np.broadcast_to(predictions["least"], len(classes))
-            )
+            return object_scores(self.truth(), found, self.settings.classes, least=np.asarray(predictions["least"]))
         return class_scores(self.settings.kind, self.truth(), np.asarray(predictions["held"]))
 
     def loss(self, prob: np.ndarray) -> float:

@@ -110,7 +110,7 @@ class FeaturePlan:
     def fit(cls, panel: Panel, settings: PlanSettings, context: FitContext) -> Self:
         """Learn everything the matrix needs from the training panel alone."""
         season = context.season
-        lags, windows = _look_back(panel, settings, season)
+        lags, windows, spans = _look_back(panel, settings, season)
         plan = cls(
             settings=settings,
             season=season,
@@ -126,7 +126,7 @@ class FeaturePlan:
             id_groups=_id_groups(panel) if settings.across_series else (),
             further=_further_seasons(panel, settings, season),
             holiday_labels=_holiday_labels(panel, settings, context.country),
-            spans=season_spans(season, int(np.median(panel.lengths))),
+            spans=spans,
         )
         plan = plan._with_feature_lags(panel)
         return replace(plan, columns=tuple(plan.columns_for(panel)))
@@ -164,13 +164,6 @@ class FeaturePlan:
     def categorical(self) -> tuple[int, ...]:
         """Positions of columns that hold codes."""
         return tuple(i for i, name in enumerate(self.feature_names) if name.endswith("_code"))
-
-    @property
-    def lookback(self) -> int:
-        """Rows of history one forecast reads at most."""
-        seasons = 3 * max(self.season, *self._further_lagged, 1) + self.horizon
-        seasons = max(seasons, max(self.spans, default=0) * self.season + self.horizon)
-        return max((*self.lags, *self.windows, seasons, self._level_width)) + self.season + 1
 
     def columns_for(self, panel: Panel) -> list[tuple[str, str]]:
         """Names of the matrix' columns in order, each with the raw column it comes from."""
@@ -533,8 +526,10 @@ def _joined(panel: Panel, future: Future | None, indptr: np.ndarray, rows: np.nd
     return replace(panel.known, values=values, observed=observed)
 
 
-def _look_back(panel: Panel, settings: PlanSettings, season: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Lags and window widths, as asked for or found."""
+def _look_back(
+    panel: Panel, settings: PlanSettings, season: int
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Lags and window widths, as asked for or found, and numbers of seasons."""
     lags, windows = numbers("lags", settings.lags, 1), numbers("windows", settings.windows, 2)
     typical_length = int(np.median(panel.lengths))
     if settings.lags == "default":
@@ -545,7 +540,7 @@ def _look_back(panel: Panel, settings: PlanSettings, season: int) -> tuple[tuple
         lag, width = look_back(panel, season)
         lags = tuple(range(1, lag + 1)) if settings.lags == "auto" else lags
         windows = ((width,) if width > 1 else ()) if settings.windows == "auto" else windows
-    return lags, windows
+    return lags, windows, season_spans(season, typical_length)
 
 
 def _further_seasons(panel: Panel, settings: PlanSettings, season: int) -> tuple[int, ...]:

@@ -61,6 +61,12 @@ def _insert(ordered, count, value):
     ordered[place] = value
 
 
+@part
+def _median(ordered, count):
+    """Median of `count` ascending values, NaN of none."""
+    return 0.5 * (ordered[(count - 1) // 2] + ordered[count // 2]) if count > 0 else np.nan
+
+
 @kernel
 def window_at(z, origin, begin, width, statistic, out):
     """Statistic of the `width` values that end at each origin, NaN where the series is shorter; to out [r]."""
@@ -130,8 +136,7 @@ def look_back(
                 if back == 2:
                     row[k + 3] = added / count if count > 0 else np.nan
                 if j < len(spans) and back + 1 == spans[j]:
-                    middle = 0.5 * (ordered[(count - 1) // 2] + ordered[count // 2]) if count > 0 else np.nan
-                    row[k + 4 + j] = middle
+                    row[k + 4 + j] = _median(ordered, count)
                     j += 1
             k += 4 + len(spans)
         for j in range(len(longer)):

@@ -220,6 +220,9 @@ def test_a_threshold_for_each_class_decides_what_is_given_and_counted():
     truth = replace(found, scores=np.ones(3))
     rows = average_precision([truth], [found], ("a", "b"), least=member.least()).per_label
     assert [(r["found"], r["right"]) for r in rows] == [(0, 0), (1, 1)]
+    for one in (0.4, np.array([0.4])):  # runs of earlier versions kept one score
+        rows = average_precision([truth], [found], ("a", "b"), least=one).per_label
+        assert [r["found"] for r in rows] == [1, 1]
     old = replace(member, params={k: v for k, v in params.items() if k != "class_score_thresh"})
     assert old.given(found).scores.tolist() == [0.6, 0.5]
 
