@@ -21,7 +21,7 @@ from torchvision.transforms import v2  # noqa: E402 - needs torchvision
 
 from vision.augment import Augmentation, no_upside, train_transform  # noqa: E402 - needs torchvision
 from vision.learners.base import TaskSettings, Work  # noqa: E402 - needs torchvision
-from vision.learners.objects import ObjectMember, _Samples, _sized, best_thresholds, fitted_size, seen  # noqa: E402 - needs torchvision
+from vision.learners.objects import ObjectMember, _Samples, _sized, best_thresholds, fitted_size, losses, seen  # noqa: E402 - needs torchvision
 from vision.models.detectors import DETECTORS, WHOLE, anchors_for, build_detector, check_kind, parse  # noqa: E402 - needs torchvision
 from vision.networks.detectors import learning_mode, set_thresholds  # noqa: E402 - needs torchvision
 from vision.objects import Mask, Objects, true_objects  # noqa: E402 - needs torchvision
@@ -192,6 +192,16 @@ def test_the_threshold_that_finds_most_and_invents_least():
     (least,) = best_thresholds(truth, [both] * 10, 1, masks=False)
     assert 0.4 < least < 0.6
     assert best_thresholds(truth, [both.take([])] * 10, 2, masks=False) == [0.3, 0.3]
+
+
+@pytest.mark.parametrize(("shift", "chosen", "reported"), [(0.0, -1.0, -1.0), (0.03, -0.5, -1.0), (0.2, 0.0, 0.0)])
+def test_boxes_that_are_off_are_worse_also_where_the_reported_score_is_full(shift, chosen, reported):
+    box = np.array([[0.1, 0.1, 0.3, 0.3]])
+    truth = [Objects(box, np.array([0]), np.ones(1))]
+    found = [Objects(box + np.array([shift, 0, shift, 0]), np.array([0]), np.ones(1))]
+    assert losses(truth, found, ("a",), masks=False) == pytest.approx((chosen, reported))
+    nothing = [truth[0].take([])]
+    assert losses(nothing, found, ("a",), masks=False) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(("images", "own"), [(200, True), (1, False)])

@@ -93,6 +93,23 @@ def test_it_learns_and_takes_the_best_epoch(tmp_path, optimizer, scheduler):
         assert made.judge(net)[0] == pytest.approx(done.best)
 
 
+def test_of_epochs_that_score_alike_the_last_stays_and_patience_ends(tmp_path):
+    made, _ = job()
+    plan = Training(number_of_epochs=50, learning_rate=0.01, early_stopping_patience=2, early_stopping_delay=3)
+    scores = iter([0.0, -1.0] + [-1.0] * 48)
+    weights = []
+
+    def judge(net):
+        weights.append(net[0].weight.detach().clone())
+        return next(scores), 0.0
+
+    net = network()
+    done = run(net, Job(made.steps, made.batches, made.loss, judge, 0.0), tmp_path / "e.pt", plan)
+    assert (done.epoch, len(done.history), done.stopped) == (5, 5, "early stopping")
+    assert torch.equal(net[0].weight, weights[-1])
+    assert not torch.equal(weights[1], weights[-1])
+
+
 def test_rates_of_steps():
     plan = Training(lr_scheduler="step", step_lr_gamma=0.5, step_lr_step_size=2)
     assert [rate(plan, s, 10, 100) for s in (0, 19, 20, 40)] == [1, 1, 0.5, 0.25]

@@ -16,6 +16,7 @@ from vision.data.pictures import load_picture
 from vision.learners.base import Fit, kept_choice, pack, saved_states, unpack
 from vision.models.detectors import WHOLE, anchors_for, build_detector, check_kind, has_anchors, parse, strides_of
 from vision.objects import Mask, Objects, flipped, joined, suppress, to_arrays, true_objects
+from vision.scores import average_precision, crowd_of, matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,6 +52,10 @@ _BORROWED = 20.0
 """Objects that a class borrows from all classes for its least score: it has its own where it has many."""
 
 _USUAL = 0.5
+_JUDGED_AT = (0.5, 0.75)
+"""Overlaps of hits by which an epoch, and how views are put together, are judged, the reported one first: at a half
+alone, boxes that are somewhat off are as good as exact ones, and a score full early would keep an early epoch."""
+
 _OVERLAPS = (0.3, 0.4, 0.5, 0.6)
 """Overlaps tried beyond which of two objects of a class the less certain one is left out."""
 
@@ -536,25 +541,31 @@ class _Epochs:
             return [one.first(most) for one in found]
 
         usual = float(self.params["box_nms_thresh"])
-        plain, twice = (self._loss_of(answers(usual, mirrored=m)) for m in (False, True))
+        plain, twice = (self._losses(answers(usual, mirrored=m))[0] for m in (False, True))
         mirrored = twice < plain
-        losses = {usual: min(plain, twice)}
+        by_overlap = {usual: min(plain, twice)}
         if not self.plan.box_nms_thresh:
             others = [o for o in _OVERLAPS if o != usual]
-            losses |= {o: self._loss_of(answers(o, mirrored=mirrored)) for o in others}
-        overlap = min(o for o, loss in losses.items() if loss <= min(losses.values()) + _DOUBLES)
+            by_overlap |= {o: self._losses(answers(o, mirrored=mirrored))[0] for o in others}
+        least = min(by_overlap.values())
+        overlap = min(o for o, loss in by_overlap.items() if loss <= least + _DOUBLES)
         self.params |= {"mirrored": mirrored, "box_nms_thresh": overlap}
         return answers(overlap, mirrored=mirrored)
 
     def _judge(self, network: Any) -> tuple[float, float]:
-        loss = self._loss_of(self.found(network))
-        return loss, loss
+        return self._losses(self.found(network))
 
-    def _loss_of(self, found: list[Objects]) -> float:
-        from vision.task import object_scores
+    def _losses(self, found: list[Objects]) -> tuple[float, float]:
+        return losses(self.truth, found, self.settings.classes, masks=self.masks)
 
-        value = object_scores(self.truth, found, self.settings.classes)["mean_average_precision"]
-        return -value if math.isfinite(value) else 0.0
+
+def losses(
+    truth: Sequence[Objects], found: Sequence[Objects], classes: Sequence[str], *, masks: bool
+) -> tuple[float, float]:
+    """Loss to choose by, which tells apart detectors that find all and place it differently; and the reported one."""
+    scored = (average_precision(truth, found, classes, threshold=t, masks=masks) for t in _JUDGED_AT)
+    means = np.nan_to_num([one.mean_average_precision for one in scored], nan=0.0)
+    return -float(means.mean()), -float(means[0])
 
 
 def best_thresholds(truth: Sequence[Objects], found: Sequence[Objects], n_classes: int, *, masks: bool) -> list[float]:
@@ -567,8 +578,6 @@ def best_thresholds(truth: Sequence[Objects], found: Sequence[Objects], n_classe
     -------
     0.05..0.95 for each class; 0.3 where nothing was found rightly.
     """
-    from vision.scores import crowd_of, matches
-
     scores, labels, right = [np.zeros(0)], [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=bool)]
     counts = np.zeros(n_classes)
     for true, given in zip(truth, found, strict=True):

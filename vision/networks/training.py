@@ -419,9 +419,12 @@ class _Run:
         with torch.inference_mode():
             loss, told = self.job.judge(judged)
         t.judging = 1.2 * (monotonic() - begun)
-        if loss < t.best or self.best is None:
-            t.best, t.epoch, t.worse = loss, number, 0
+        better = loss < t.best or self.best is None
+        if better or loss == t.best:  # of equals the one that learned longer
+            t.best, t.epoch = loss, number
             self.best = {k: v.detach().clone() for k, v in judged.state_dict().items()}
+        if better:
+            t.worse = 0
         elif number > plan.early_stopping_delay:
             t.worse += 1
         if report(number, told):
