@@ -214,7 +214,7 @@ class Assembly:
             y = np.where(truth.mask, truth.y, np.nan).reshape(-1, n, h)[:w]
             scale = truth.mae_scale.reshape(-1, n)[:w]
             levels = self.task.settings.levels
-            self._intervals[record.number] = Conformal.fit(y - point, scale, self.task.panel.ids, levels)
+            self._intervals[record.number] = Conformal.fit(y - point, point, scale, self.task.panel.ids, levels)
         return self._intervals[record.number]
 
     def loss(self, scores: Mapping[str, float]) -> float:

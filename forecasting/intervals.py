@@ -26,6 +26,12 @@ _SHRINK_WINDOWS = 2.0
 """How many windows of its own errors a series needs to be believed half. Errors of one window go together."""
 
 _LEAST_TO_CALIBRATE = 30
+_POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Powers tried by which errors grow with the forecast's size."""
+
+_ENOUGH_TO_TELL = 200_000
+"""Errors that tell a power well enough."""
+
 _FACTORS = tuple(sorted(np.geomspace(0.2, 5.0, 33).tolist(), key=lambda f: abs(np.log(f))))
 """Factors tried where values are mostly zero, nearest to 1 first."""
 
@@ -48,6 +54,7 @@ class Conformal:
     levels : quantile levels. table : shape [h, len(levels)], quantiles of scaled residuals by step ahead.
     share : series key -> how large its errors are against the others', on top of its scale.
     typical : mean absolute scaled residual. usual : scale of a series that shows none; NaN = that of the others.
+    power : by which errors grow with the forecast's size within a series, 0 = not at all, 1 = they are shares of it.
     """
 
     levels: tuple[float, ...]
@@ -55,11 +62,13 @@ class Conformal:
     share: dict[Key, float]
     typical: float = math.nan
     usual: float = math.nan
+    power: float = 0.0
 
     @classmethod
     def fit(
         cls,
         residual: np.ndarray,
+        point: np.ndarray,
         scale: np.ndarray,
         ids: tuple[Key, ...],
         levels: tuple[float, ...],
@@ -68,12 +77,13 @@ class Conformal:
 
         Parameters
         ----------
-        residual : shape [w, n, h], actual - forecast, NaN where there is none. scale : shape [w, n] > 0 or NaN.
-        ids : n keys. levels : quantile levels.
+        residual : shape [w, n, h], actual - forecast, NaN where there is none. point : the forecasts, same shape.
+        scale : shape [w, n] > 0 or NaN. ids : n keys. levels : quantile levels.
         """
         newest = int(np.count_nonzero(np.isfinite(residual[0])))
         weight = np.broadcast_to(fading(len(residual), newest)[:, None, None], residual.shape)
-        e = residual / np.where(np.isfinite(scale) & (scale > 0), scale, np.nan)[:, :, None]
+        power = growing(residual, point, scale)
+        e = residual / error_unit(point, scale, power)
         good = np.isfinite(e)
         horizon = e.shape[2]
         if not good.any():
@@ -91,16 +101,19 @@ class Conformal:
         else:
             growth = _growth(by_step)[:, None]
             table = growth * _quantiles((by_step / growth).ravel(), weights.ravel(), levels, part)[None, :]
-        return cls(levels, table, {key: float(s) for key, s in zip(ids, share, strict=True)}, float(typical))
+        shares = {key: float(s) for key, s in zip(ids, share, strict=True)}
+        return cls(levels, table, shares, float(typical), power=power)
 
-    def for_series(self, residual: np.ndarray, scale: np.ndarray, ids: tuple[Key, ...], usual: float) -> Self:
+    def for_series(
+        self, residual: np.ndarray, point: np.ndarray, scale: np.ndarray, ids: tuple[Key, ...], usual: float
+    ) -> Self:
         """Return the same table with the shares of other series, each by its own residuals alone.
 
         Parameters
         ----------
-        residual, scale, ids : as for `fit`. usual : scale of a series that shows none.
+        residual, point, scale, ids : as for `fit`. usual : scale of a series that shows none.
         """
-        e = residual / np.where(np.isfinite(scale) & (scale > 0), scale, np.nan)[:, :, None]
+        e = residual / error_unit(point, scale, self.power)
         share = _shares(e, self.typical)
         return replace(self, share={key: float(s) for key, s in zip(ids, share, strict=True)}, usual=usual)
 
@@ -123,8 +136,8 @@ class Conformal:
         finite = scale[np.isfinite(scale)]
         usual = self.usual if math.isfinite(self.usual) else np.median(finite) if len(finite) else 0.0
         scale = np.where(np.isfinite(scale), scale, usual)
-        width = scale * np.array([self.share.get(key, 1.0) for key in ids])
-        offsets = (self.table[steps] * stretch[:, None])[None] * width[:, None, None]
+        width = _grown(point, scale[:, None], self.power) * np.array([self.share.get(key, 1.0) for key in ids])[:, None]
+        offsets = (self.table[steps] * stretch[:, None])[None] * width[:, :, None]
         quantiles = np.sort(point[:, :, None] + offsets, axis=2)
         return np.concatenate([point[:, :, None], quantiles], axis=2)
 
@@ -132,6 +145,7 @@ class Conformal:
         """As (JSON, arrays)."""
         share = [[list(key), value] for key, value in self.share.items()]
         own = {"levels": list(self.levels), "share": share, "typical": self.typical, "usual": self.usual}
+        own["power"] = self.power
         return own, {"table": self.table}
 
     @classmethod
@@ -139,9 +153,46 @@ class Conformal:
         """Read what `state` gave."""
         share = {tuple(key): float(value) for key, value in settings["share"]}
         table = np.asarray(blobs["table"], dtype=float)
-        # models of earlier versions say neither
+        # models of earlier versions say none of these
         typical, usual = (float(settings.get(name, math.nan)) for name in ("typical", "usual"))
-        return cls(tuple(settings["levels"]), table, share, typical, usual)
+        return cls(tuple(settings["levels"]), table, share, typical, usual, float(settings.get("power", 0.0)))
+
+
+def error_unit(point: np.ndarray, scale: np.ndarray, power: float) -> np.ndarray:
+    """Unit of the errors of forecasts [w, n, h] of series with a scale [w, n]; NaN where the scale is not above 0."""
+    return _grown(point, np.where(np.isfinite(scale) & (scale > 0), scale, np.nan)[:, :, None], power)
+
+
+def _grown(point: np.ndarray, scale: np.ndarray, power: float) -> np.ndarray:
+    return scale if power == 0 else scale ** (1 - power) * (np.abs(point) + scale) ** power
+
+
+def growing(residual: np.ndarray, point: np.ndarray, scale: np.ndarray) -> float:
+    """Power by which errors grow with the size of the forecast: the likeliest of `_POWERS`, 0 if it is not by much.
+
+    Errors are taken for Laplace's with a width that goes with unit and series; another power than 0 must be worth its
+    parameter (Akaike 1974), errors of one window and series counting as `independent` says.
+
+    Parameters
+    ----------
+    residual, point, scale : as for `Conformal.fit`; of many series some are looked at.
+    """
+    some = slice(None, None, max(1, residual.size // _ENOUGH_TO_TELL))
+    residual, point, scale = residual[:, some], point[:, some], scale[:, some]
+    lost, worth = [], []
+    for power in _POWERS:
+        unit = error_unit(point, scale, power)
+        e = residual / unit
+        good = np.isfinite(e)
+        size = np.abs(np.where(good, e, 0.0))
+        if not size.any():
+            return 0.0
+        share = _shares(e, float(size.sum() / good.sum()))[None, :, None]
+        width = np.broadcast_to(unit * share, e.shape)[good]
+        lost.append(float(np.log(width).mean() + math.log((size / share)[good].mean())))
+        worth.append(independent(e / share) * good.sum())
+    best = int(np.argmin(lost))
+    return _POWERS[best] if (lost[0] - lost[best]) * worth[best] > 1 else 0.0
 
 
 def _shares(e: np.ndarray, typical: float) -> np.ndarray:
@@ -272,13 +323,13 @@ def leave_one_window_out(
     if w > 1:
         for k in range(w):
             others = np.arange(w) != k
-            fitted = Conformal.fit(residual[others], scale[others], ids, levels)
+            fitted = Conformal.fit(residual[others], point[others], scale[others], ids, levels)
             out[k] = fitted.channels(point[k], scale[k], ids)
         return out
     side = np.arange(n) % 2
     pairs = [(side == 0, side == 1), (side == 1, side == 0)] if n > 3 else [(side >= 0, side >= 0)]
     for source, target in pairs:
-        fitted = Conformal.fit(residual[:, source], scale[:, source], _pick(ids, source), levels)
+        fitted = Conformal.fit(residual[:, source], point[:, source], scale[:, source], _pick(ids, source), levels)
         out[0, target] = fitted.channels(point[0, target], scale[0, target], _pick(ids, target))
     return out
 

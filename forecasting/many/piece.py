@@ -186,7 +186,7 @@ def _model(
     for member, point in zip(shared.members, points, strict=True):
         known: dict[str, Any] = {}
         if member.conformal is not None:
-            known["conformal"] = member.conformal.for_series(y - point, scale, panel.ids, shared.usual)
+            known["conformal"] = member.conformal.for_series(y - point, point, scale, panel.ids, shared.usual)
         if member.name not in shared.pooled:
             learner = task.build(member.learner, dict(member.params)).fit(panel, task.context(Deadline()))
             known["state"] = learner.state()

@@ -34,7 +34,7 @@ def test_coverage_on_new_data(windows, series):
     for _ in range(40 if series == 1 else 4):
         residual, spread = _residuals(rng, windows + 1, series, 12)
         ids = tuple((i,) for i in range(series))
-        fitted = Conformal.fit(residual[:-1], np.tile(spread, (windows, 1)), ids, LEVELS)
+        fitted = Conformal.fit(residual[:-1], np.zeros_like(residual[:-1]), np.tile(spread, (windows, 1)), ids, LEVELS)
         channels = fitted.channels(np.zeros((series, 12)), spread, ids)
         hits.append(((residual[-1] >= channels[:, :, 1]) & (residual[-1] <= channels[:, :, 3])).mean())
     # one short series gets a margin for its few residuals
@@ -44,9 +44,24 @@ def test_coverage_on_new_data(windows, series):
 def test_series_with_larger_errors_than_their_scale_says_get_wider_intervals():
     rng = np.random.default_rng(0)
     residual = rng.standard_normal((4, 2, 12)) * np.array([1.0, 5.0])[None, :, None]
-    fitted = Conformal.fit(residual, np.ones((4, 2)), (("a",), ("b",)), LEVELS)
+    fitted = Conformal.fit(residual, np.zeros_like(residual), np.ones((4, 2)), (("a",), ("b",)), LEVELS)
     width = np.ptp(fitted.channels(np.zeros((2, 12)), np.ones(2), (("a",), ("b",)))[:, 0, [1, 3]], axis=1)
     assert width[1] > 2 * width[0]
+
+
+@pytest.mark.parametrize(("power", "found"), [(0.0, (0.0, 0.0)), (1.0, (0.75, 1.0))])
+def test_errors_that_grow_with_the_forecast_are_noticed(power, found):
+    rng = np.random.default_rng(8)
+    ids = tuple((i,) for i in range(40))
+    point = 100 * 4.0 ** rng.uniform(-1, 1, (3, 40, 12))  # peaks and quiet times within each series
+    residual = 5 * rng.standard_normal(point.shape) * (point / 100) ** power
+    fitted = Conformal.fit(residual[:-1], point[:-1], np.ones((2, 40)), ids, LEVELS)
+    assert found[0] <= fitted.power <= found[1]
+    channels = fitted.channels(point[-1], np.ones(40), ids)
+    inside = np.abs(residual[-1]) <= (channels[:, :, 3] - channels[:, :, 1]) / 2
+    high = point[-1] > 100
+    assert 0.72 <= inside[high].mean() <= 0.88
+    assert 0.72 <= inside[~high].mean() <= 0.88
 
 
 def test_no_window_learns_from_itself():
@@ -81,7 +96,7 @@ def test_one_window_of_many_series_learns_each_half_from_the_other():
 @settings(max_examples=30, deadline=None)
 def test_quantiles_never_cross_and_stay_finite(residual, scale):
     ids = tuple((i,) for i in range(4))
-    fitted = Conformal.fit(residual, np.tile(scale, (2, 1)), ids, LEVELS)
+    fitted = Conformal.fit(residual, np.ones_like(residual), np.tile(scale, (2, 1)), ids, LEVELS)
     channels = fitted.channels(np.ones((4, 7)), scale, (*ids[:3], ("new",)))
     assert np.isfinite(channels).all()
     assert (np.diff(channels[:, :, 1:], axis=2) >= 0).all()
@@ -89,7 +104,9 @@ def test_quantiles_never_cross_and_stay_finite(residual, scale):
 
 def test_intervals_widen_past_the_learned_horizon():
     rng = np.random.default_rng(2)
-    fitted = Conformal.fit(rng.standard_normal((5, 3, 4)), np.ones((5, 3)), (("a",), ("b",), ("c",)), LEVELS)
+    fitted = Conformal.fit(
+        rng.standard_normal((5, 3, 4)), np.zeros((5, 3, 4)), np.ones((5, 3)), (("a",), ("b",), ("c",)), LEVELS
+    )
     channels = fitted.channels(np.zeros((1, 16)), np.ones(1), (("a",),))
     width = channels[0, :, 3] - channels[0, :, 1]
     assert width[15] == pytest.approx(2 * width[3])
@@ -122,7 +139,9 @@ def test_other_levels_lie_on_the_normal_line():
 
 def test_state_round_trip():
     rng = np.random.default_rng(5)
-    fitted = Conformal.fit(rng.standard_normal((2, 3, 4)), np.ones((2, 3)), (("a", 1), ("b", 2), ("c", 3)), LEVELS)
+    fitted = Conformal.fit(
+        rng.standard_normal((2, 3, 4)), np.zeros((2, 3, 4)), np.ones((2, 3)), (("a", 1), ("b", 2), ("c", 3)), LEVELS
+    )
     back = Conformal.from_state(*fitted.state())
     assert back.share == fitted.share
     np.testing.assert_array_equal(back.table, fitted.table)
@@ -139,7 +158,7 @@ def test_errors_that_go_together_count_less_and_widen_the_interval():
     for _ in range(60):
         level = rng.standard_normal((6, 1, 1))
         for name, residual in (("alone", rng.standard_normal((6, 1, 24))), ("together", level + np.zeros((6, 1, 24)))):
-            fitted = Conformal.fit(residual[:-1], np.ones((5, 1)), ids, LEVELS)
+            fitted = Conformal.fit(residual[:-1], np.zeros_like(residual[:-1]), np.ones((5, 1)), ids, LEVELS)
             channels = fitted.channels(np.zeros((1, 24)), np.ones(1), ids)
             hits[name].append(((residual[-1] >= channels[:, :, 1]) & (residual[-1] <= channels[:, :, 3])).mean())
     assert 0.76 <= np.mean(hits["alone"]) <= 0.92
