@@ -164,7 +164,10 @@ def error_unit(point: np.ndarray, scale: np.ndarray, power: float) -> np.ndarray
 
 
 def _grown(point: np.ndarray, scale: np.ndarray, power: float) -> np.ndarray:
-    return scale if power == 0 else scale ** (1 - power) * (np.abs(point) + scale) ** power
+    """The scale, and the more of it the larger the forecast; a series that never changes stays without width."""
+    if power == 0:
+        return scale
+    return np.where(scale == 0, 0.0, scale ** (1 - power) * (np.abs(point) + scale) ** power)
 
 
 def growing(residual: np.ndarray, point: np.ndarray, scale: np.ndarray) -> float:

@@ -62,6 +62,8 @@ def test_errors_that_grow_with_the_forecast_are_noticed(power, found):
     high = point[-1] > 100
     assert 0.72 <= inside[high].mean() <= 0.88
     assert 0.72 <= inside[~high].mean() <= 0.88
+    still = fitted.channels(np.full((1, 12), 100.0), np.zeros(1), ids[:1])
+    assert np.ptp(still, axis=2).max() == 0
 
 
 def test_no_window_learns_from_itself():
