@@ -208,13 +208,10 @@ class Assembly:
         if LEARNERS.load(record.learner).native_quantiles:
             return None
         if record.number not in self._intervals:
-            truth = self.task.truth()
             point = self.channels(record)[..., 0]
-            w, n, h = point.shape
-            y = np.where(truth.mask, truth.y, np.nan).reshape(-1, n, h)[:w]
-            scale = truth.mae_scale.reshape(-1, n)[:w]
+            residual, scale = self.task.residuals(point)
             levels = self.task.settings.levels
-            self._intervals[record.number] = Conformal.fit(y - point, point, scale, self.task.panel.ids, levels)
+            self._intervals[record.number] = Conformal.fit(residual, point, scale, self.task.panel.ids, levels)
         return self._intervals[record.number]
 
     def loss(self, scores: Mapping[str, float]) -> float:

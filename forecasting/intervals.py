@@ -144,9 +144,8 @@ class Conformal:
     def state(self) -> State:
         """As (JSON, arrays)."""
         share = [[list(key), value] for key, value in self.share.items()]
-        own = {"levels": list(self.levels), "share": share, "typical": self.typical, "usual": self.usual}
-        own["power"] = self.power
-        return own, {"table": self.table}
+        numbers = {name: getattr(self, name) for name in ("typical", "usual", "power")}
+        return {"levels": list(self.levels), "share": share, **numbers}, {"table": self.table}
 
     @classmethod
     def from_state(cls, settings: dict[str, Any], blobs: dict[str, Any]) -> Self:
@@ -182,7 +181,7 @@ def growing(residual: np.ndarray, point: np.ndarray, scale: np.ndarray) -> float
     """
     some = slice(None, None, max(1, residual.size // _ENOUGH_TO_TELL))
     residual, point, scale = residual[:, some], point[:, some], scale[:, some]
-    lost, worth = [], []
+    lost, alike = [], []
     for power in _POWERS:
         unit = error_unit(point, scale, power)
         e = residual / unit
@@ -193,9 +192,10 @@ def growing(residual: np.ndarray, point: np.ndarray, scale: np.ndarray) -> float
         share = _shares(e, float(size.sum() / good.sum()))[None, :, None]
         width = np.broadcast_to(unit * share, e.shape)[good]
         lost.append(float(np.log(width).mean() + math.log((size / share)[good].mean())))
-        worth.append(independent(e / share) * good.sum())
+        alike.append(e / share)
     best = int(np.argmin(lost))
-    return _POWERS[best] if (lost[0] - lost[best]) * worth[best] > 1 else 0.0
+    worth = independent(alike[best]) * np.isfinite(alike[best]).sum()
+    return _POWERS[best] if (lost[0] - lost[best]) * worth > 1 else 0.0
 
 
 def _shares(e: np.ndarray, typical: float) -> np.ndarray:

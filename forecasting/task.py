@@ -172,6 +172,13 @@ class ForecastTask:
         y, mask, mae, rmse, spread = (np.concatenate(p) for p in parts)
         return Truth(y, mask, mae, rmse, spread, self.settings.levels)
 
+    def residuals(self, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What forecasts of the newest windows [w, n, h] miss, NaN where nothing was observed; scales [w, n]."""
+        truth = self.truth()
+        w, n, h = point.shape
+        y = np.where(truth.mask, truth.y, np.nan).reshape(-1, n, h)[:w]
+        return y - point, truth.mae_scale.reshape(-1, n)[:w]
+
     def score(self, channels: np.ndarray, also: Sequence[Metric] = ()) -> dict[str, float]:
         """All metrics of forecasts shaped [windows, n, h, 1 + levels], mean over the windows that were forecast."""
         rows = []
@@ -200,12 +207,9 @@ class ForecastTask:
         stacked = np.stack(values)
         if native:
             return stacked
-        truth = self.truth()
-        w, n, h = stacked.shape[:3]
-        y = np.where(truth.mask, truth.y, np.nan).reshape(-1, n, h)[:w]
-        point = stacked[:, :, :, 0]
-        scale = truth.mae_scale.reshape(-1, n)[:w]
-        return leave_one_window_out(y - point, point, scale, self.panel.ids, self.settings.levels)
+        point = stacked[..., 0]
+        residual, scale = self.residuals(point)
+        return leave_one_window_out(residual, point, scale, self.panel.ids, self.settings.levels)
 
 
 def _with_levels(values: np.ndarray, levels: int) -> np.ndarray:
