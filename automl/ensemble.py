@@ -151,6 +151,49 @@ def bagged_weights(
     return out
 
 
+def evened(
+    predictions: Sequence[np.ndarray],
+    weights: np.ndarray,
+    loss: Callable[[np.ndarray], float],
+    *,
+    near: float = 0.1,
+    most: int = 8,
+) -> np.ndarray:
+    """Weights as even over the good models as the best single model's loss allows.
+
+    Where little was measured the winner owes part of its score to luck, and equal weights predict better than chosen
+    ones (the combination puzzle: Smith & Wallis 2009, Oxford Bulletin of Economics and Statistics 71(3)).
+
+    Parameters
+    ----------
+    predictions : arrays of one shape, the best first. weights : chosen ones, shape [len(predictions)].
+    loss : of such an array, lower is better. near : a model whose loss exceeds the least by at most this share of it is
+        good. most : so many of the good ones count.
+
+    Returns
+    -------
+    shape [len(predictions)], >= 0, sum 1: the largest share, in tenths, of equal weights beside the chosen ones whose
+    loss is at most the best single model's; `weights` where there is none.
+
+    Examples
+    --------
+    >>> truth = np.array([1.0, 2.0, 3.0])
+    >>> low, high, far = truth - 1, truth + 1.05, truth + 9
+    >>> evened([low, high, far], np.array([1.0, 0.0, 0.0]), lambda p: float(np.abs(p - truth).mean())).tolist()
+    [0.5, 0.5, 0.0]
+    """
+    losses = np.array([loss(p) for p in predictions])
+    best = float(np.nanmin(losses))
+    good = np.flatnonzero(losses <= best + near * abs(best))[:most]
+    even = np.zeros(len(predictions))
+    even[good] = 1 / len(good)
+    for share in np.arange(10, 0, -1) / 10:
+        mixed = share * even + (1 - share) * weights
+        if loss(combine(predictions, mixed)) <= best:
+            return mixed
+    return weights
+
+
 def combine(predictions: Sequence[np.ndarray], weights: Sequence[float] | np.ndarray) -> np.ndarray:
     """Weighted sum of predictions; those of weight zero are never touched (they may be missing or NaN).
 

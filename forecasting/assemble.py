@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from automl.ensemble import combine, greedy_arrays, stack
+from automl.ensemble import evened, greedy_arrays, stack
 from automl.runs import model_names
 from forecasting.blending import choose_power, series_errors, tilted
 from forecasting.grain import Grain
@@ -27,8 +27,8 @@ _MOST_MEMBERS_CONSIDERED = 30
 _EACH_LEARNER = 3
 """So many trials of a learner are considered: many of one kind err alike, and the search makes many of the best."""
 
-_FEW, _NEAR, _MOST_EVEN = 100, 0.1, 8
-"""Fewer windows times series than this are few; good models come this near to the best; so many share at most."""
+_FEW = 100
+"""Fewer windows times series than this are few: weights are as even as the best single model's score allows."""
 
 Weights = dict[int, "float | np.ndarray"]
 """Trial number -> its weight, or one for each series [n]."""
@@ -93,7 +93,7 @@ class Assembly:
         arrays = [np.ascontiguousarray(self.channels(r)[..., used]) for r in pool]
         weights = greedy_arrays(arrays, self._loss, rounds=rounds)
         if len(self.task.cuts) * self.task.panel.n_series < _FEW and len(pool) > 1:
-            weights = self._evened(arrays, weights)
+            weights = evened(arrays, weights, self._loss)
         elif len(self.task.cuts) > 1 and (weights > 0).sum() > 1:
             errors = series_errors([a[..., 0] for a in arrays], self.task.truth())
             power = choose_power(arrays, errors, self._loss, rounds)
@@ -121,23 +121,6 @@ class Assembly:
         apart = np.stack([tilted(np.delete(of, w, axis=1), power) for w in windows])
         self._apart |= {numbers[i]: apart[:, :, k] for k, i in enumerate(used)}
         return {numbers[i]: by_series[:, k] for k, i in enumerate(used)}
-
-    def _evened(self, arrays: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
-        """Weights as even over the good models as the best single model's score allows.
-
-        On few windows of few series the winner owes part of its score to luck, and equal weights forecast better than
-        chosen ones (the combination puzzle: Smith & Wallis 2009, Oxford Bulletin of Economics and Statistics 71(3)).
-        """
-        losses = np.array([self._loss(a) for a in arrays])
-        best = float(np.nanmin(losses))
-        good = np.flatnonzero(losses <= best + _NEAR * abs(best))[:_MOST_EVEN]
-        even = np.zeros(len(arrays))
-        even[good] = 1 / len(good)
-        for share in np.arange(10, 0, -1) / 10:
-            mixed = share * even + (1 - share) * weights
-            if self._loss(combine(arrays, mixed)) <= best:
-                return mixed
-        return weights
 
     def stack(self) -> Weights:
         """Linear stacking: non-negative elastic-net weights of the best trials' points, on each series' scale."""

@@ -37,6 +37,10 @@ _BAGS, _ROUNDS, _MOST_MEMBERS = 16, 15, 4
 _CLEARLY = 0.9
 """Share of random halves of the held-out images on which a single model must beat the vote to be preferred."""
 
+_FEW = 200
+"""Of fewer held-out images the vote is always preferred: what is best on few of one kind is often luck, and a vote that
+is a little worse there is better on images from elsewhere (the combination puzzle, see `automl.ensemble.evened`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -191,7 +195,7 @@ def _vote(task: VisionTask, records: Sequence[TrialRecord]) -> tuple[list[tuple[
     chosen = [(r, float(w)) for r, w in zip(kept, found, strict=True) if w > 0]
     blended = combine(held, found)
     wins = [loss(held[0][rows], rows) < loss(blended[rows], rows) for rows in halves]
-    return chosen, blended, sum(wins) > _CLEARLY * len(wins)
+    return chosen, blended, n >= _FEW and sum(wins) > _CLEARLY * len(wins)
 
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pandas as pd
 from autogluon.timeseries import TimeSeriesDataFrame, TimeSeriesPredictor
 from forecast_job import laid, main, steps_ahead
 
-PRETRAINED = ["Chronos", "Chronos2", "Toto"]
+PRETRAINED = ["Chronos", "Chronos2", "Toto", "Toto2"]
 """Models that download weights."""
 
 

@@ -18,6 +18,10 @@ def fit(train, job):
 
 def predict(model, train, future, job):
     answer = model.predict(future, quantiles=job["levels"])
+    short = answer.loc[answer["yhat"].isna(), "unique_id"].unique()
+    if len(short):  # left out of training; forecast as new series, from the rows that they have
+        history = train[train["unique_id"].isin(short)]
+        answer = model.predict(future, history=history, quantiles=job["levels"])
     names = {f"yhat-q-{level:g}": f"{level:g}" for level in job["levels"]}
     return answer.rename(columns={"yhat": "mean", **names})[["unique_id", "ds", "mean", *names.values()]]
 

@@ -31,11 +31,13 @@ from vision import (
 )
 from vision.config import Training
 from vision.data.pictures import load_picture
+from vision.fitting import _vote
 from vision.learners import classes
 from vision.learners.base import TaskSettings, Work
 from vision.learners.objects import Detector, fitted_size, picture_tensor
 from vision.onnx import session as onnx_session
 from vision.portfolio import Machine, choose
+from vision.task import MODEL
 
 torch = pytest.importorskip("torch")
 require_torchvision()
@@ -153,6 +155,22 @@ def test_a_head_on_frozen_features_is_first_and_votes_combine(pictures, tmp_path
     assert model.first_model_seconds_ > 0
     resumed = ImageClassifier.resume(tmp_path / "run")
     np.testing.assert_array_equal(resumed.predict_proba(pictures[1]), model.predict_proba(pictures[1]))
+
+
+@pytest.mark.parametrize(("images", "single"), [(100, False), (400, True)])
+def test_a_single_model_beats_the_vote_on_many_held_out_images_alone(images, single, tmp_path):
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, images)
+    perfect = np.eye(2)[truth]
+    guesses = rng.dirichlet([1, 1], images)
+    (tmp_path / MODEL).mkdir()
+    records = [SimpleNamespace(path=tmp_path, predictions=lambda p=p: {"held": p}) for p in (perfect, guesses)]
+    own = TaskSettings(kind="multiclass", metric="accuracy", classes=("a", "b"))
+    task = SimpleNamespace(truth=lambda: truth, settings=own)
+    chosen, blended, clearly = _vote(task, records)
+    assert clearly is single
+    np.testing.assert_allclose(sum(weight for _, weight in chosen), 1)
+    np.testing.assert_allclose(blended.sum(axis=1), 1)
 
 
 @pytest.mark.parametrize(
