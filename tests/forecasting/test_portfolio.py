@@ -110,6 +110,20 @@ def test_the_pace_counts_the_windows_still_to_come():
                 pace.check()
 
 
+@pytest.mark.parametrize(
+    ("series", "limit", "windows", "rows"),
+    [(300, None, 2, 120_000), (300, 60.0, 4, 60_000), (300, 59.0, 2, None), (200, None, 2, None)],
+)
+def test_quantile_trees_see_more_rows_at_last_where_there_are_more_and_time(series, limit, windows, rows):
+    panel = Panel.from_arrays([np.arange(120.0)] * series, TimeGrid("MS", "2001-01-01"))
+    found = [
+        c.values()
+        for c in _chosen(panel, trial_limit=limit, windows=windows).candidates
+        if c.learner == "QuantileLightGBM"
+    ]
+    assert [values["max_rows"] for values in found if "max_rows" in values] == ([rows] if rows else [])
+
+
 def test_prophet_is_searched_only_where_it_is_quick():
     def space(n):
         panel = Panel.from_arrays([np.arange(120.0)] * n, TimeGrid("MS", "2001-01-01"))
