@@ -84,7 +84,8 @@ class Fitted:
         Returns
         -------
         The id and time columns, yhat and the asked columns: for `future` its rows in its order, with a column
-        `cold_start` where a series had no history at all. Series dropped in training have missing values.
+        `cold_start` where a series had no history at all. Series dropped in training have missing values, unless
+        `history` holds their rows: then they are forecast as series never seen.
 
         Raises
         ------
@@ -99,6 +100,8 @@ class Fitted:
             newer.append(known)
         if newer:
             panel = with_newer(panel, newer)
+        known_ids = set(panel.ids)
+        dropped = {key: why for key, why in self._dropped.items() if key not in known_ids}
         steps = steps_ahead(panel, schema, horizon=horizon, until=until, usual=self.horizon)
         quantiles = check_quantiles(tuple(quantiles) if quantiles or level else self.settings.quantiles)
         levels = _levels(quantiles, level)
@@ -106,13 +109,13 @@ class Fitted:
             request = Request.read(future, schema, panel)
             if horizon is not None or until is not None:
                 request = request.within(panel, steps)
-            values, cold = answer(fitted, schema, panel, request, levels=levels, name=model, dropped=self._dropped)
+            values, cold = answer(fitted, schema, panel, request, levels=levels, name=model, dropped=dropped)
             out = door.request_frame(request.frame, values, levels, schema, quantiles=quantiles, level=tuple(level))
             return out.assign(**{COLD: cold}) if cold.any() else out
         ahead = door.future_block(future, schema, panel, int(steps.max()), until=steps)
         forecast = fitted.forecast(panel, ahead, levels, model=model)
         return door.forecast_frame(
-            forecast, panel, schema, quantiles=quantiles, level=tuple(level), dropped=self._dropped, steps=steps
+            forecast, panel, schema, quantiles=quantiles, level=tuple(level), dropped=dropped, steps=steps
         )
 
     def fitted_values(self, steps: int | None = None, *, model: str | None = None) -> pd.DataFrame:

@@ -525,7 +525,8 @@ def _short(regular: Regular, settings: DataSettings, min_length: int, report: Re
                 "leaves nothing. Fix: a shorter horizon, more history or short_series='pad'."
             )
         text = (
-            f"{len(keys)} series with fewer than {min_length} rows dropped, their forecasts are missing: {listed(keys)}"
+            f"{len(keys)} series with fewer than {min_length} rows dropped, their forecasts are missing unless "
+            f"`history` holds their rows: {listed(keys)}"
         )
         sizes = tuple((label(k), int(n)) for k, n in zip(keys, lengths[short], strict=True))
         report.append(Guardrail(name, "done", text, (*told, *sizes)))

@@ -148,7 +148,7 @@ def answer(
     Parameters
     ----------
     history : training rows and what came after. levels : quantiles. name : model. dropped : series left out in
-        training, which are answered by missing values unless `history` holds them.
+        training that `history` does not hold either, which are answered by missing values.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def answer(
     DataError : rows without a target lie inside the training period; known covariates are not given for every step up
         to them.
     """
-    lost = np.array([key in dropped and key not in history.ids for key in request.keys], dtype=bool)
+    lost = np.array([key in dropped for key in request.keys], dtype=bool)
     if lost.any():
         keep = ~lost[request.series]
         values, cold = np.full((len(keep), 1 + len(levels)), np.nan), np.zeros(len(keep), dtype=bool)

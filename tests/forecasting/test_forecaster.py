@@ -384,6 +384,9 @@ def test_dropped_series_come_back_with_missing_forecasts():
     assert out.loc[out["unique_id"] == "new", "yhat"].isna().all()
     assert (out["unique_id"] == "new").sum() == HORIZON
     assert "new" in model.guardrails().set_index("name")["message"]["Short series handling"]
+    told = model.predict(history=frame[frame["unique_id"] == "new"])
+    assert told["unique_id"].value_counts().tolist() == [HORIZON] * frame["unique_id"].nunique()
+    assert told["yhat"].notna().all()
 
 
 def test_quantiles_make_wql_the_metric():
