@@ -194,8 +194,10 @@ def _vote(task: VisionTask, records: Sequence[TrialRecord]) -> tuple[list[tuple[
         found = np.eye(len(held))[0]
     chosen = [(r, float(w)) for r, w in zip(kept, found, strict=True) if w > 0]
     blended = combine(held, found)
+    if n < _FEW:
+        return chosen, blended, False
     wins = [loss(held[0][rows], rows) < loss(blended[rows], rows) for rows in halves]
-    return chosen, blended, n >= _FEW and sum(wins) > _CLEARLY * len(wins)
+    return chosen, blended, sum(wins) > _CLEARLY * len(wins)
 
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:

@@ -122,6 +122,8 @@ def test_quantile_trees_see_more_rows_at_last_where_there_are_more_and_time(seri
         if c.learner == "QuantileLightGBM"
     ]
     assert [values["max_rows"] for values in found if "max_rows" in values] == ([rows] if rows else [])
+    usual = LEARNERS.load("QuantileLightGBM").max_rows
+    assert (panel.n_rows > usual) == (series == 300), "what the first ones see decides whether more is worth trying"
 
 
 def test_prophet_is_searched_only_where_it_is_quick():

@@ -300,6 +300,9 @@ def test_dropped_series_are_missing_values_in_the_users_order():
     assert out.set_index("unique_id")["yhat"].isna().groupby(level=0).all().to_dict() == {
         "s0": False, "s1": False, "short": True,
     }  # fmt: skip
+    told = model.predict(rows, history=short)
+    pd.testing.assert_frame_equal(told[["unique_id", "ds"]], out[["unique_id", "ds"]])
+    assert told["yhat"].notna().all()
 
 
 def test_fitted_values_stand_beside_the_truth(plain):
