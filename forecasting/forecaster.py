@@ -107,14 +107,15 @@ class Forecaster(Fitted):
         frame : long frame (pandas, polars or pyarrow), one row a series and time.
         validation : rows that directly follow; then models are chosen on them instead of on rolling windows.
         path : run directory, kept and resumable; None = a temporary one.
-        replay : an earlier run's directory whose completed trials are evaluated again, and nothing else.
+        replay : an earlier run's directory whose completed trials are evaluated again, and nothing else, for as long
+            as that takes: a time limit would lose some of them on a slower machine.
 
         Raises
         ------
         DataError, ConfigError : the data or a setting cannot be used; the message says what to do.
         """
         limits = self.settings.search.limits
-        deadline = Deadline.after(limits.time_limit)
+        deadline = Deadline.after(limits.time_limit if replay is None else None)
         left_out = unwanted(self.settings.search)
         for name, target in self.settings.search.own_learners.items():
             if name not in left_out:

@@ -18,7 +18,7 @@ SPACES: dict[str, dict[str, Dimension]] = {
         "learning_rate": Float(0.02, 0.15, log=True),
         "num_leaves": Int(7, 95, log=True),
         "min_child_samples": Int(5, 80, log=True),
-        "colsample": Float(0.4, 1.0),
+        "colsample": Float(0.15, 0.9, log=True),
         "reg_lambda": Float(0.01, 10.0, log=True),
         "series_code": Choice((True, False)),
     },
@@ -28,7 +28,7 @@ SPACES: dict[str, dict[str, Dimension]] = {
         "learning_rate": Float(0.03, 0.15, log=True),
         "num_leaves": Int(7, 47, log=True),
         "min_child_samples": Int(15, 150, log=True),
-        "colsample": Float(0.4, 1.0),
+        "colsample": Float(0.15, 0.9, log=True),
     },
     "ElasticNet": {
         **_COMMON,

@@ -46,7 +46,7 @@ class QuantileLightGBM(LightGBM):
 
         data = self._dataset(design, weight)
         stop = StopAtDeadline(context)
-        params = self._boosting(len(design.y), context) | {"objective": "quantile"}
+        params = self._boosting(design, context) | {"objective": "quantile"}
         self._boosters = [
             lightgbm.train(params | {"alpha": q}, data, num_boost_round=self.n_estimators, callbacks=[stop])
             for q in self.levels
