@@ -203,7 +203,9 @@ def _shares(e: np.ndarray, typical: float) -> np.ndarray:
     if not typical > 0:
         return np.ones(e.shape[1])
     good = np.isfinite(e)
-    count, total = good.sum(axis=(0, 2)), np.abs(np.where(good, e, 0.0)).sum(axis=(0, 2))
+    count = good.sum(axis=(0, 2))
+    # window after window: a sum over both axes adds up in another order where there is one series alone
+    total = sum(np.abs(np.where(good, e, 0.0)).sum(axis=2), start=np.zeros(e.shape[1]))
     prior = _SHRINK_WINDOWS * e.shape[2]
     return np.asarray((total + prior * typical) / ((count + prior) * typical))
 

@@ -152,6 +152,19 @@ def test_state_round_trip():
     np.testing.assert_array_equal(back.table, fitted.table)
 
 
+@pytest.mark.parametrize(("windows", "horizon"), [(2, 4), (3, 12), (9, 30)])
+def test_a_series_has_the_same_share_to_the_last_bit_alone_and_among_others(windows, horizon):
+    rng = np.random.default_rng(0)
+    residual, _ = _residuals(rng, windows, 40, horizon)
+    point, scale = rng.gamma(2.0, 50.0, residual.shape), rng.uniform(1, 9, (windows, 40))
+    ids = tuple((str(k),) for k in range(40))
+    learned = Conformal.fit(residual, point, scale, ids, LEVELS)
+    together = learned.for_series(residual, point, scale, ids, 1.0).share
+    for k, key in enumerate(ids):
+        own = (a[:, k : k + 1] for a in (residual, point, scale))
+        assert learned.for_series(*own, (key,), 1.0).share == {key: together[key]}
+
+
 def test_errors_that_go_together_count_less_and_widen_the_interval():
     rng = np.random.default_rng(6)
     ids = (("a",),)

@@ -112,18 +112,34 @@ def test_the_pace_counts_the_windows_still_to_come():
 
 @pytest.mark.parametrize(
     ("series", "limit", "windows", "rows"),
-    [(300, None, 2, 120_000), (300, 60.0, 4, 60_000), (300, 59.0, 2, None), (200, None, 2, None)],
+    [
+        (300, None, 2, [30_000, 30_000, 120_000]),
+        (300, 60.0, 4, [30_000, 30_000, 60_000]),
+        (300, 59.0, 2, [30_000, 30_000]),
+        (200, None, 2, [30_000, 30_000]),
+        (600, 59.0, 2, [60_000, 60_000]),
+        (600, 59.0, 3, [40_000, 40_000]),
+        (600, 59.0, 5, [30_000, 30_000]),
+    ],
 )
-def test_quantile_trees_see_more_rows_at_last_where_there_are_more_and_time(series, limit, windows, rows):
-    panel = Panel.from_arrays([np.arange(120.0)] * series, TimeGrid("MS", "2001-01-01"))
-    found = [
-        c.values()
-        for c in _chosen(panel, trial_limit=limit, windows=windows).candidates
-        if c.learner == "QuantileLightGBM"
-    ]
-    assert [values["max_rows"] for values in found if "max_rows" in values] == ([rows] if rows else [])
-    usual = LEARNERS.load("QuantileLightGBM").max_rows
-    assert (panel.n_rows > usual) == (series == 300), "what the first ones see decides whether more is worth trying"
+def test_quantile_trees_see_more_rows_where_there_are_more_and_most_at_last_where_there_is_time(
+    series, limit, windows, rows
+):
+    below_zero_too = np.arange(120.0) - 60
+    panel = Panel.from_arrays([below_zero_too] * series, TimeGrid("MS", "2001-01-01"))
+    chosen = _chosen(panel, trial_limit=limit, windows=windows).candidates
+    assert [c.values()["max_rows"] for c in chosen if c.learner == "QuantileLightGBM"] == rows
+
+
+@pytest.mark.parametrize("logs", [True, False])
+def test_quantile_trees_are_tried_without_logarithms_where_they_are_taken(logs):
+    rng = np.random.default_rng(0)
+    level = np.linspace(10, 1_000, 120)
+    y = [level + rng.normal(0, level / 10 if logs else 5.0, 120) for _ in range(3)]
+    y = [np.maximum(v, 0.1) for v in y] if logs else [v - v.mean() for v in y]
+    chosen = _chosen(Panel.from_arrays(y, TimeGrid("MS", "2001-01-01"))).candidates
+    found = [c.values().get("transform") for c in chosen if c.learner == "QuantileLightGBM"]
+    assert found == (["auto", "auto", "none"] if logs else ["auto", "auto"])
 
 
 def test_prophet_is_searched_only_where_it_is_quick():
