@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,9 @@ from automl.errors import ConfigError, DeadlineExceededError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_USUAL = 600.0
+"""Seconds of a search of tables or images that nobody gave a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,24 @@ class ExitCriteria:
             raise ConfigError(
                 f"patience must be >= 1 and landmarks >= 0, got {self.patience!r} and {self.landmarks!r}."
             )
+
+    def within(self, asked: float | str | None) -> ExitCriteria:
+        """The same with the time limit asked for: "auto" = its own, 600 seconds where it has none; None = its own.
+
+        Raises
+        ------
+        ConfigError : it is another text.
+
+        Examples
+        --------
+        >>> [ExitCriteria(time_limit=own).within("auto").time_limit for own in (None, 7200)]
+        [600.0, 7200]
+        """
+        if isinstance(asked, str):
+            if asked != "auto":
+                raise ConfigError(f"time_limit must be seconds, None or 'auto', got {asked!r}.")
+            return self if self.time_limit is not None else replace(self, time_limit=_USUAL)
+        return self if asked is None else replace(self, time_limit=float(asked))
 
     def no_progress(self, losses: Sequence[float]) -> bool:
         """Whether early stopping applies after trials with these losses (lower is better, told order, NaN = failed).

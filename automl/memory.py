@@ -1,7 +1,8 @@
-"""How much memory is free."""
+"""What the machine, or the part of it that this process may use, has: free memory and cores."""
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -24,3 +25,13 @@ def free_mb() -> float | None:
     except (OSError, ValueError):
         pass  # no container, or one without a limit ("max")
     return max(0.0, min(found)) / MB if found else None
+
+
+def cores() -> int:
+    """Cores that this process may use: those it is bound to, and no more than its container's share of time."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        share, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, min(bound, math.ceil(int(share) / int(period))))
+    except (OSError, ValueError):
+        return bound  # no container, or one without a limit ("max")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from forecasting.intervals import Conformal, calmness, fading, fit_stretch, inde
 from forecasting.learners.base import LEARNERS
 from forecasting.metrics import needs_quantiles
 from forecasting.model import Entry, ForecastModel, Member
+from forecasting.task import ForecastTask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
     from automl.metrics import Metric
     from automl.runs import TrialRecord
     from automl.trial import State
-    from forecasting.task import ForecastTask
 
 _MOST_MEMBERS_CONSIDERED = 30
 _EACH_LEARNER = 3
 """So many trials of a learner are considered: many of one kind err alike, and the search makes many of the best."""
+
+_ENOUGH_VALUES = 40_000
+"""Values of a window that weights are chosen on: more of them make the choice longer, not better."""
 
 _FEW = 100
 """Fewer windows times series than this are few: weights are as even as the best single model's score allows."""
@@ -90,18 +94,31 @@ class Assembly:
         pool = [r for r, before in zip(whole, kin, strict=True) if before < _EACH_LEARNER][:_MOST_MEMBERS_CONSIDERED]
         # few metrics look at quantiles: the others are spared most of the numbers
         used = slice(None) if any(needs_quantiles(m.name) for m, _ in self._measures) else slice(1)
-        arrays = [np.ascontiguousarray(self.channels(r)[..., used]) for r in pool]
-        weights = greedy_arrays(arrays, self._loss, rounds=rounds)
+        judge, some = self._of_some()
+        arrays = [np.ascontiguousarray(self.channels(r)[:, some, :, used]) for r in pool]
+        weights = greedy_arrays(arrays, judge.lost, rounds=rounds)
         if len(self.task.cuts) * self.task.panel.n_series < _FEW and len(pool) > 1:
-            weights = evened(arrays, weights, self._loss)
+            weights = evened(arrays, weights, self.lost)
         elif len(self.task.cuts) > 1 and (weights > 0).sum() > 1:
-            errors = series_errors([a[..., 0] for a in arrays], self.task.truth())
-            power = choose_power(arrays, errors, self._loss, rounds)
+            errors = series_errors([a[..., 0] for a in arrays], judge.task.truth())
+            power = choose_power(arrays, errors, judge.lost, rounds)
             if power == 0:
                 weights = (weights > 0) / (weights > 0).sum()
             elif power is not None:
-                return self._tilted(errors, [r.number for r in pool], np.flatnonzero(weights), power)
+                return self._tilted([r for r, w in zip(pool, weights, strict=True) if w > 0], power)
         return {r.number: float(w) for r, w in zip(pool, weights, strict=True) if w > 0}
+
+    def _of_some(self) -> tuple[Assembly, slice | np.ndarray]:
+        """What judges weights, and the series it looks at: all, or enough of them where there are very many."""
+        n = self.task.panel.n_series
+        most = max(_FEW, _ENOUGH_VALUES // self.task.settings.horizon)
+        if n <= most:
+            return self, slice(None)
+        some = np.unique(np.linspace(0, n - 1, most).astype(int))
+        judge = copy(self)
+        cuts = [cut[some] for cut in self.task.cuts]
+        judge.task = ForecastTask(self.task.panel.select(some), cuts, self.task.settings)
+        return judge, some
 
     def by_series(self, numbers: Sequence[int], weights: np.ndarray, apart: np.ndarray) -> Weights:
         """Weights that were chosen elsewhere.
@@ -113,14 +130,14 @@ class Assembly:
         self._apart |= {number: apart[:, :, i] for i, number in enumerate(numbers)}
         return {number: weights[:, i] for i, number in enumerate(numbers)}
 
-    def _tilted(self, errors: np.ndarray, numbers: list[int], used: np.ndarray, power: float) -> Weights:
+    def _tilted(self, used: Sequence[TrialRecord], power: float) -> Weights:
         """Weights of the models used for every series; what each window is blended with knows only the others."""
-        of = errors[used]
+        of = series_errors([self.channels(r)[..., 0] for r in used], self.task.truth())
         windows = range(of.shape[1])
         by_series = tilted(of, power)
         apart = np.stack([tilted(np.delete(of, w, axis=1), power) for w in windows])
-        self._apart |= {numbers[i]: apart[:, :, k] for k, i in enumerate(used)}
-        return {numbers[i]: by_series[:, k] for k, i in enumerate(used)}
+        self._apart |= {r.number: apart[:, :, k] for k, r in enumerate(used)}
+        return {r.number: by_series[:, k] for k, r in enumerate(used)}
 
     def stack(self) -> Weights:
         """Linear stacking: non-negative elastic-net weights of the best trials' points, on each series' scale."""
@@ -201,7 +218,7 @@ class Assembly:
         """What forecasts with such scores lose by the metric, or by both in their units; lower is better."""
         return float(sum(m.loss(scores[m.name]) / unit for m, unit in self._measures))
 
-    def _loss(self, channels: np.ndarray, some: Sequence[int] | None = None) -> float:
+    def lost(self, channels: np.ndarray, some: Sequence[int] | None = None) -> float:
         """The same of forecasts, means over windows (all, or `some`)."""
         return self._plain_loss(self._settled(channels, some), some)
 

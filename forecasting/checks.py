@@ -43,13 +43,17 @@ def high_cardinality(vocabulary: Mapping[str, Sequence[str]], rows: int) -> Guar
     return Guardrail(name, "alerted", text, affected(0, f"{worst}: {', '.join(list(vocabulary[worst])[:3])}, ..."))
 
 
+_MOST_ROWS = 200_000
+"""Rows of all series together in which a jump of the level is looked for."""
+
+
 def structural_break(panel: Panel, season: int) -> Guardrail:
     """Series whose level jumps once as it never does else.
 
     Medians of the w rows after and before each point (w = a season, at least 8) are compared. The largest such shift is
     a break when it lies 8 robust standard deviations (1.4826 times the median absolute deviation) of all shifts of the
     series away from their median. Trends, random walks and seasons shift alike everywhere and do not count. At most 200
-    series are looked at.
+    series are looked at, of long ones the last rows.
     """
     name = "Structural break"
     width = max(season, LEAST_WIDTH)
@@ -57,7 +61,13 @@ def structural_break(panel: Panel, season: int) -> Guardrail:
     long = [i for i in pick if panel.lengths[i] >= LEAST_WINDOWS * width]
     if not long:
         return Guardrail(name, "passed", f"no series has the {LEAST_WINDOWS * width} rows that the check needs")
-    found = {int(i): at for i in long if (at := break_at(panel.series(i), width)) is not None}
+    most = max(_MOST_ROWS // len(long), 2 * LEAST_WINDOWS * width)
+    found = {}
+    for i in long:
+        y = panel.series(i)
+        at = break_at(y[-most:], width)
+        if at is not None:
+            found[int(i)] = at + max(len(y) - most, 0)
     if not found:
         return Guardrail(name, "passed", f"{len(long)} series looked at, none jumps to another level")
     first = next(iter(found))

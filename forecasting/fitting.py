@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ import numpy as np
 from automl.budget import Deadline, ExitCriteria
 from automl.errors import AutoMLError, ConfigError, DataError, LearnerError
 from automl.guardrails import Guardrail, affected
-from automl.memory import free_mb
+from automl.memory import cores, free_mb
 from automl.metrics import UserMetric
 from automl.search import BEFORE_ITS_TURN, Search
 from automl.worker import describe
@@ -83,7 +82,9 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     notes = [note]
     earliest = panel.head(np.maximum(cuts[-1], 1))
     if not season:
-        season = detect_season(earliest)
+        # long seasons may show only with what the oldest window is not given to learn from
+        season = max(detect_season(earliest), 1)
+        season = season if season > 1 else detect_season(panel)
         notes.append(Guardrail("Season detection", "done", f"season of {season} steps" if season > 1 else "no season"))
     stationary, calm, tested = panel_is_stationary(earliest)
     text = f"{calm} of {tested} series tested are stationary"
@@ -106,6 +107,8 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
             f"no target value was observed in the {len(cuts)} window(s) that models are chosen on. "
             "Fix: give more observed history."
         )
+    task, alerts = _scorable(task)
+    notes += alerts
     task, alert = _choosable(task)
     notes += [alert] if alert else []
     if task.settings.own_metric:
@@ -115,7 +118,7 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
 
 def _workers(search: SearchSettings) -> int:
     """Processes of a search, 0 = none but this one."""
-    return (os.cpu_count() or 1) if search.workers is None else search.workers
+    return cores() if search.workers is None else search.workers
 
 
 def _check_history(panel: Panel) -> None:
@@ -261,6 +264,27 @@ def _try_own(metric: Metric, task: ForecastTask) -> None:
             f"metric {metric.name!r} failed on a naive forecast of {int(window.truth.mask.sum())} values: "
             f"{describe(error)}. Fix: a function of (actual, forecast), both arrays, that returns a number."
         ) from error
+
+
+def _scorable(task: ForecastTask) -> tuple[ForecastTask, list[Guardrail]]:
+    """Return the task without windows that its metric is not defined on, where it is on others; and what is said."""
+    name = task.settings.metric
+    if task.settings.own_metric or name in CORRELATIONS:
+        return task, []
+    metric, levels = find_metric(name), len(task.settings.levels)
+    good = []
+    for window in task.windows():
+        last = window.train.y[window.train.indptr[1:] - 1]
+        naive = np.broadcast_to(last[:, None, None], (*window.truth.y.shape, 1 + levels))
+        good.append(bool(np.isfinite(metric.function(window.truth, naive))))
+    if all(good) or not any(good):
+        return task, []
+    text = (
+        f"{good.count(False)} of {len(good)} windows are left out: {name} is not defined on them (nothing observed, "
+        "all zero, or no change before)"
+    )
+    kept = [cut for cut, use in zip(task.cuts, good, strict=True) if use]
+    return ForecastTask(task.panel, kept, task.settings), [Guardrail("Cross validation", "alerted", text)]
 
 
 def _choosable(task: ForecastTask) -> tuple[ForecastTask, Guardrail | None]:
@@ -485,7 +509,7 @@ class Fitting:
         for record in records:
             if record.number in states:
                 return record, states[record.number]
-        for record in records[:5]:
+        for record in sorted(records[:5], key=lambda r: r.info["fit_s"]):  # the time is over: a quick one
             got, _ = self._refit(search, [record], Deadline())
             if got:
                 return record, got[record.number]

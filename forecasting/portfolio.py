@@ -13,6 +13,7 @@ from forecasting.features.scaling import wants_log
 from forecasting.grain import MANY_ZEROS, zeros
 from forecasting.learners.base import LEARNERS
 from forecasting.learners.own import search_space
+from forecasting.season import further_seasons
 from forecasting.spaces import SPACES, TCN_FIRST
 
 if TYPE_CHECKING:
@@ -233,6 +234,9 @@ def _portfolio(
         prophet = of("Prophet", space=space["Prophet"], cost=prophet.cost)
     network = [of("TCNForecaster", params, cost=30) for params in TCN_FIRST]
     network[0] = of("TCNForecaster", TCN_FIRST[0], space=space["TCNForecaster"], cost=30)
+    longer = [m for m in further_seasons(panel, season) if m % season == 0]
+    weeks = [of("SeasonalNaive", {"season": m}, cost=0.01) for m in longer]
+    weeks += [of("SeasonalWindowAverage", {"season": m, "window": 4}, cost=0.01) for m in longer]
     own = [of(name, space=search_space(name)) for name in search.own_learners]
     trees = space["ExtremeRandomTrees"]
     slow: dict[str, JsonScalar] = {**light, "objective": "regression", "n_estimators": 300, "learning_rate": 0.03}
@@ -247,6 +251,7 @@ def _portfolio(
         local("MSTL"),
         of("SeasonalAverage", cost=0.01),
         of("SeasonalWindowAverage", cost=0.01),
+        *weeks,
         of("LightGBM", {**light, "base": "level", "weighting": "volume"}, cost=1),
         of("QuantileLightGBM", quantile, space=space["QuantileLightGBM"], cost=2),
         of("Naive", cost=0.01),

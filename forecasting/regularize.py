@@ -11,6 +11,7 @@ import pandas as pd
 from automl.errors import DataError
 from automl.guardrails import Guardrail, affected
 from forecasting import frequency
+from forecasting.beginnings import from_first_target, without_empty
 from forecasting.findings import first_of, label, listed, note_constant, note_gaps, sharing, way_of
 from forecasting.panel import Block, Panel, fill_forward
 from forecasting.timegrid import INTEGER, OFF_GRID, TimeGrid
@@ -180,7 +181,8 @@ def make_regular(
         _check_mixed(table, steps, grid, settings)
     dropped: dict[Key, str] = {}
     if not again:
-        table, steps = _without_empty(table, steps, dropped, report)
+        table, steps = without_empty(table, steps, dropped, report)
+        table, steps = from_first_target(table, steps, min_length, report)
     regular = _filled(table, steps, grid, settings, report)
     regular.aggregated, regular.expansion = aggregated, expansion
     regular.dropped = dropped
@@ -420,27 +422,6 @@ def _aggregate(table: Table, steps: np.ndarray, how: str) -> tuple[Table, np.nda
 def _mode(values: pd.Series) -> float:
     counted = values.value_counts(sort=False).sort_index()
     return float(counted.index[int(counted.to_numpy().argmax())]) if len(counted) else float("nan")
-
-
-def _without_empty(
-    table: Table, steps: np.ndarray, dropped: dict[Key, str], report: Report
-) -> tuple[Table, np.ndarray]:
-    """Drop series without a single observed target."""
-    has = np.zeros(len(table.keys), dtype=bool)
-    has[table.series[np.isfinite(table.target)]] = True
-    if not has.any():
-        raise DataError("the target is missing in every row. Fix: check the target column.")
-    if has.all():
-        return table, steps
-    lost = [table.keys[i] for i in np.flatnonzero(~has)]
-    dropped.update(dict.fromkeys(lost, "no target value at all"))
-    text = f"{len(lost)} series have no target and are left out: {listed(lost)}"
-    report.append(Guardrail("Missing target imputation", "alerted", text, affected(len(lost), label(lost[0]))))
-    keep = np.flatnonzero(has[table.series])
-    renumber = np.cumsum(has) - 1
-    out = table.take(keep)
-    keys = [k for k, h in zip(table.keys, has, strict=True) if h]
-    return replace(out, keys=keys, series=renumber[out.series], statics=table.statics.take(has)), steps[keep]
 
 
 def _filled(table: Table, steps: np.ndarray, grid: TimeGrid, settings: DataSettings, report: Report) -> Regular:

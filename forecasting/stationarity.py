@@ -104,9 +104,9 @@ def kpss(y: np.ndarray) -> float:
     first = int(n ** (2 / 9))
     products = [2 * float(e[k:] @ e[:-k]) / n for k in range(1, first + 1)]
     near = float(e @ e) / n + sum(products)
-    slope = sum(k * p for k, p in enumerate(products, 1)) / near
+    slope = sum(k * p for k, p in enumerate(products, 1)) / near if near > 0 else 0.0
     lags = min(int(1.1447 * (slope**2) ** (1 / 3) * n ** (1 / 3)), n - 1)
-    return float(np.square(np.cumsum(e)).sum() / n**2 / _long_run(e, lags))
+    return float(np.square(np.cumsum(e)).sum() / n**2 / max(_long_run(e, lags), 1e-300))
 
 
 def phillips_perron(y: np.ndarray) -> float:
@@ -116,8 +116,8 @@ def phillips_perron(y: np.ndarray) -> float:
     t, error, rest = _fit(x, d)
     n = len(d)
     e = d - x @ np.linalg.lstsq(x, d, rcond=None)[0]
-    short, long = float(e @ e) / n, _long_run(e, int(4 * (n / 100) ** 0.25))
-    spread = np.sqrt(rest / (n - 2))
+    short, long = float(e @ e) / n, max(_long_run(e, int(4 * (n / 100) ** 0.25)), 1e-300)
+    spread = np.sqrt(max(rest, 1e-300) / (n - 2))
     return float(np.sqrt(short / long) * t - 0.5 * (long - short) / np.sqrt(long) * n * error / spread)
 
 

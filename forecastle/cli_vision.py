@@ -87,13 +87,20 @@ def predict(
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="An image, or a folder of them.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="JSON lines to write.")],
     model: Model = None,
+    pictures: Annotated[Path | None, typer.Option("--pictures", help="Folder for images with objects drawn.")] = None,
 ) -> None:
     """Predict images: a JSON object a line, with labels and probabilities, or boxes and outlines."""
     check_writable(out.parent)
-    found = opened(run).answers(images, model=model)
+    fitted = opened(run)
+    if pictures is not None and not hasattr(fitted, "draw"):
+        raise ConfigError("--pictures draws objects, and this model finds classes.")
+    found = fitted.answers(images, model=model)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("".join(json.dumps(one) + "\n" for one in found), encoding="utf-8")
     say(f"predictions: {out} ({len(found)} images)")
+    if pictures is not None:
+        fitted.draw(pictures, images, model=model)
+        say(f"pictures: {pictures}")
 
 
 @vision.command("evaluate")
@@ -104,12 +111,16 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for metrics, tables and pictures.")],
     where: Where = None,
     model: Model = None,
+    coco: Annotated[bool, typer.Option("--coco", help="The twelve numbers of COCO too (objects).")] = False,
 ) -> None:
     """Score labelled images: metrics.json, by_label.csv, by_image.csv and a gallery of the worst cases."""
     check_writable(out)
     fitted = opened(run)
     rows = _where(where)
-    scores = fitted.evaluate(images, where=rows, model=model)
+    more = {"coco": True} if coco else {}
+    if coco and not hasattr(fitted, "draw"):
+        raise ConfigError("--coco scores objects, and this model finds classes.")
+    scores = fitted.evaluate(images, where=rows, model=model, **more)
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
     write(fitted.by_label(images, where=rows, model=model), out / "by_label.csv", "by label")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,11 +11,11 @@ import pandas as pd
 
 from automl.errors import ConfigError, DataError
 from vision.data.reading import IMAGE_COLUMNS, SUFFIXES, read_images
-from vision.data.records import OBJECTS, ImageSet
+from vision.data.records import OBJECTS, Image, ImageSet
 from vision.task import class_scores, find_metric, metric_names, object_scores, truth_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from automl.guardrails import Report
     from automl.runs import Run
@@ -50,7 +51,8 @@ class Answers:
         return hasattr(self, "_model")
 
     def _predicted(self, paths: Sequence[str], model: str | None) -> Any:
-        return self._fitted().predict(paths, model, self._settings.search.device)
+        with all_named(paths):
+            return self._fitted().predict(paths, model, self._settings.search.device)
 
     def _once(self, paths: Sequence[str], model: str | None, predict: Callable[[], Any]) -> Any:
         """Predictions for scores, tables and pictures, which are often asked for one after the other: made but once."""
@@ -65,19 +67,21 @@ class Answers:
 
         Raises
         ------
-        DataError : a class that training did not have.
+        DataError : a class that training did not have; images that cannot be read, unless they are to be left out.
         """
         from dataclasses import replace
+
+        from vision.data.pictures import check_images
 
         classes = self._fitted().classes
         found = read_images(images, self._kind, images=self._settings.data.images, where=where)
         strange = sorted(set(found.classes) - set(classes))
         if strange:
             raise DataError(f"{len(strange)} classes are none of training, first {strange[0]!r}.")
-        if self._kind in OBJECTS and any(not i.width for i in found.images):
-            from vision.data.pictures import check_images
-
-            found, _ = check_images(found)
+        skip = self._settings.data.skip_unreadable
+        # sizes that labels note may not be those of the files
+        if skip or self._kind in OBJECTS or not all(Path(i.path).is_file() for i in found.images):
+            found, _ = check_images(found, skip=skip)
         return replace(found, classes=classes)
 
     def leaderboard(self, metric: str | None = None) -> pd.DataFrame:
@@ -131,6 +135,31 @@ class Answers:
             raise ConfigError("the run's images are not at hand. Fix: images=, files to compare on.")
         return [i.path for i in open_task(str(run.path / "task")).held.images[:16]]
 
+    def history(self, model: str | None = None) -> pd.DataFrame:
+        """How a model was trained: a row an epoch with loss, judged and reported loss, and learning rate.
+
+        Parameters
+        ----------
+        model : any of `models()`, of a vote the member that counts most; None = the best. A linear head has no epochs.
+
+        Raises
+        ------
+        ConfigError : the run's folder is not at hand.
+        """
+        import json
+
+        from automl.runs import model_names
+
+        name = max(self._fitted().entry(model), key=lambda pair: pair[1])[0]
+        run = getattr(self, "run_", None)
+        if run is None or not run.trials_path.is_dir():
+            raise ConfigError("the run's folder is not at hand. Fix: load(the run's folder).")
+        trials = run.trials()
+        names = model_names(trials)
+        path = next(t.path for t in trials if names.get(t.number) == name)
+        columns = ["epoch", "loss", "judged", "reported", "learning_rate"]
+        return pd.DataFrame(json.loads((path / "history.json").read_text(encoding="utf-8")), columns=columns)
+
     def guardrails(self) -> pd.DataFrame:
         """What was checked, changed, or deserves a look: name, status, message, details."""
         self._fitted()
@@ -165,6 +194,30 @@ def paths_of(images: Any, folder: str | None = None) -> list[str]:
     if missing:
         raise DataError(f"{len(missing)} of {len(out)} images are not there, first {missing[0]}.")
     return [str(p) for p in out]
+
+
+def named(paths: Sequence[str]) -> list[str]:
+    """Names of files as answers give them: without folders, unless two are then alike.
+
+    Examples
+    --------
+    >>> named(["x/1.png", "x/2.png"]), named(["x/1.png", "y/1.png"])
+    (['1.png', '2.png'], ['x/1.png', 'y/1.png'])
+    """
+    names = [Path(p).name for p in paths]
+    return names if len({*names}) == len({*paths}) else list(paths)
+
+
+@contextmanager
+def all_named(paths: Sequence[str]) -> Iterator[None]:
+    """Where an image cannot be read, raise one error that names and counts all such."""
+    try:
+        yield
+    except DataError:
+        from vision.data.pictures import check_images
+
+        check_images(ImageSet("multilabel", tuple(Image(p) for p in paths), ()))
+        raise
 
 
 class ClassAnswers(Answers):
@@ -259,8 +312,8 @@ class ClassAnswers(Answers):
         prob = np.asarray(self._predicted(paths, model))
         names = self.classes_.tolist()
         return [
-            {"filename": Path(p).name, "probs": [float(v) for v in row], "labels": names}
-            for p, row in zip(paths, prob, strict=True)
+            {"filename": p, "probs": [float(v) for v in row], "labels": names}
+            for p, row in zip(named(paths), prob, strict=True)
         ]
 
     def explain(
@@ -296,6 +349,25 @@ class ClassAnswers(Answers):
 
 class ObjectAnswers(Answers):
     """Of detectors and segmenters."""
+
+    def draw(self, folder: str | Path, images: Any, *, model: str | None = None) -> list[Path]:
+        """Write a PNG of each image with what was found on it, labelled or not; returns the files.
+
+        Parameters
+        ----------
+        folder : for the files, named by the images. images : as for `predict`.
+        """
+        from vision.data.pictures import load_picture
+        from vision.drawing import draw_objects
+
+        paths = paths_of(images, self._settings.data.images)
+        out = Path(folder)
+        out.mkdir(parents=True, exist_ok=True)
+        stems = [Path(p).stem for p in paths]
+        files = [out / (f"{s}.png" if stems.count(s) == 1 else f"{k}-{s}.png") for k, s in enumerate(stems)]
+        for path, file, found in zip(paths, files, self._predicted(paths, model), strict=True):
+            draw_objects(load_picture(path), found, None, self.classes_.tolist()).save(file)
+        return files
 
     def predict(self, images: Any, *, model: str | None = None) -> list[Objects]:
         """Objects of each image, the most certain first; boxes are shares of the sides, labels codes of `classes_`.
@@ -368,7 +440,8 @@ class ObjectAnswers(Answers):
         """Objects down to low scores, which mean average precision looks at."""
         member: Any = self._fitted().single(model)
         device = self._settings.search.device
-        found: list[Objects] = self._once(paths, model, lambda: member.predict(paths, device, everything=True))
+        with all_named(paths):
+            found: list[Objects] = self._once(paths, model, lambda: member.predict(paths, device, everything=True))
         return found
 
     def everything(self, images: Any, *, model: str | None = None) -> list[Objects]:
@@ -381,8 +454,10 @@ class ObjectAnswers(Answers):
 
         paths = paths_of(images, self._settings.data.images)
         names = self.classes_.tolist()
+        member: Any = self._fitted().single(model)
+        most = int(member.params["max_number_of_polygon_points"])
         out = []
-        for path, found in zip(paths, self._predicted(paths, model), strict=True):
+        for path, found in zip(named(paths), self._predicted(paths, model), strict=True):
             boxes = []
             for k in range(len(found)):
                 box = dict(zip(("topX", "topY", "bottomX", "bottomY"), map(float, found.boxes[k]), strict=True))
@@ -392,9 +467,10 @@ class ObjectAnswers(Answers):
                     "score": float(found.scores[k]),
                 }
                 if found.masks is not None:
-                    one["polygon"] = [list(map(float, part)) for part in mask_outlines(found.masks[k], found.size)]
+                    outlines = mask_outlines(found.masks[k], found.size, most)
+                    one["polygon"] = [list(map(float, part)) for part in outlines]
                 boxes.append(one)
-            out.append({"filename": Path(path).name, "boxes": boxes})
+            out.append({"filename": path, "boxes": boxes})
         return out
 
     def gallery(

@@ -147,7 +147,7 @@ def defaults(kind: Kind, backbone: str) -> dict[str, Any]:
     return {"training_batch_size": batch, "validation_batch_size": batch, "learning_rate": rate}
 
 
-def tiles(text: str) -> tuple[int, int]:
+def tiles(text: str | None) -> tuple[int, int]:
     """Columns and rows of tiles; (1, 1) = the whole image.
 
     Examples
@@ -155,7 +155,7 @@ def tiles(text: str) -> tuple[int, int]:
     >>> tiles("(3, 2)"), tiles("none")
     ((3, 2), (1, 1))
     """
-    if text == "none":
+    if text is None or text == "none":
         return 1, 1
     parts = text.strip("() ").replace("x", ",").split(",")
     if len(parts) != 2 or not all(p.strip().isdigit() and int(p) > 0 for p in parts):
@@ -243,11 +243,9 @@ class Settings:
     search: SearchSettings = field(default_factory=SearchSettings)
 
 
-def with_limits(settings: Settings, time_limit: float | None, max_trials: int | None) -> Settings:
+def with_limits(settings: Settings, time_limit: float | str | None, max_trials: int | None) -> Settings:
     """Settings with limits on top, where they are given."""
-    limits = settings.search.limits
-    if time_limit is not None:
-        limits = replace(limits, time_limit=float(time_limit))
+    limits = settings.search.limits.within(time_limit)
     if max_trials is not None:
         limits = replace(limits, max_trials=int(max_trials))
     return replace(settings, search=replace(settings.search, limits=limits))

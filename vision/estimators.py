@@ -19,7 +19,7 @@ from vision.answers import Answers, ClassAnswers, ObjectAnswers
 from vision.config import METRICS, Settings, with_limits
 from vision.data.pictures import check_images
 from vision.data.reading import read_images
-from vision.data.records import ImageSet, split
+from vision.data.records import OBJECTS, ImageSet, split
 from vision.fitting import Fitting, Outcome, settings_from_json, settings_to_json, workers_of
 from vision.learners.base import TaskSettings
 from vision.model import VisionModel
@@ -42,8 +42,9 @@ class _AutoVision(Answers):
 
     Parameters
     ----------
-    metric : what to choose by; None = the usual one of the task. time_limit : seconds for everything, None = no limit.
-    max_trials : at most so many trainings. models : backbones or detectors; None = what suits the machine.
+    metric : what to choose by; None = the usual one of the task. time_limit : seconds for everything; "auto" = that of
+        the settings, 600 where they have none; None = theirs. max_trials : at most so many trainings.
+    models : backbones or detectors; None = what suits the machine.
     weights : of backbones: auto, default, none or a file. augmentation : fields of `vision.augment.Augmentation`.
     seed : same seed, images and number of trials: same model (on a processor). settings : everything else.
     path : run directory, kept and resumable; None = a temporary one.
@@ -55,7 +56,7 @@ class _AutoVision(Answers):
         self,
         *,
         metric: str | None = None,
-        time_limit: float | None = 600.0,
+        time_limit: float | str | None = "auto",
         max_trials: int | None = None,
         models: Sequence[str] | None = None,
         weights: str | None = None,
@@ -114,6 +115,7 @@ class _AutoVision(Answers):
             share = f"{len(held)} of {len(train) + len(held)} images are held out to choose on"
             self._report.append(Guardrail("Validation split", "done", share))
         self._look(train, held)
+        self._check_metric(settings.search.metric or METRICS[self._kind], held)
         _, threads = workers_of(settings.search)
         own = TaskSettings(
             kind=self._kind,
@@ -141,7 +143,8 @@ class _AutoVision(Answers):
         if not len(found):
             raise DataError(f"there are no images{what}.")
         checked, told = check_images(found, skip=settings.data.skip_unreadable)
-        self._report.append(replace(told, name=f"{told.name}{what}"))
+        for note in told:
+            self._report.append(replace(note, name=f"{note.name}{what}"))
         return checked
 
     def _same_classes(self, train: ImageSet, held: ImageSet) -> ImageSet:
@@ -155,7 +158,8 @@ class _AutoVision(Answers):
     def _look(self, train: ImageSet, held: ImageSet) -> None:
         """Say what deserves a look: rare classes, one class alone."""
         if len(train) < _LEAST or not train.classes:
-            raise DataError(f"there are {len(train)} images of {len(train.classes)} classes to learn from.")
+            told = f"{len(train)} images with {len(train.classes)} classes"
+            raise DataError(f"there are {told} to learn from, and {_LEAST} images and a class are needed.")
         codes = train.codes()
         count = np.bincount(codes, minlength=len(train.classes)) if codes.ndim == 1 else (codes > 0).sum(axis=0)
         there = [name for name, n in zip(train.classes, count, strict=True) if n]
@@ -174,6 +178,23 @@ class _AutoVision(Answers):
                     f"{len(shared)} images are learned from and chosen on, first {min(shared)}",
                 )
             )
+
+    def _check_metric(self, metric: str, held: ImageSet) -> None:
+        """Raise DataError where the metric cannot be told on the images held out, before hours of training."""
+        shown = f"of {len(held)} images to choose on"
+        if self._kind in OBJECTS:
+            if not any(not t.crowd for i in held.images for t in i.things):
+                raise DataError(f"none {shown} holds an object. Fix: validation= images with objects.")
+            return
+        y, n = held.codes(), len(held.classes)
+        sure = np.eye(n)[y] if self._kind == "multiclass" else y.astype(float)
+        function = find_metric(metric, self._kind).function
+        if np.isfinite([function(y, prob) for prob in (np.full((len(y), n), 1 / n), 0.1 / n + 0.9 * sure)]).any():
+            return
+        raise DataError(
+            f"{metric} cannot be told: too few labels {shown} occur, or occur in some of them only. "
+            "Fix: validation= images with all labels, or another metric."
+        )
 
     @classmethod
     def resume(cls, path: str | Path, *, more_trials: int | None = None, more_time: float | None = None) -> Self:
@@ -217,7 +238,7 @@ class _AutoVision(Answers):
         asked: dict[str, Any] = {
             "metric": self.metric,
             "models": None if self.models_ is None else tuple(self.models_),
-            "weights": self.weights_,
+            "weights": None if self.weights_ is None else str(self.weights_),
         }
         search = replace(settings.search, **{k: v for k, v in asked.items() if v is not None})
         find_metric(search.metric or METRICS[self._kind], self._kind)

@@ -13,7 +13,8 @@ import numpy as np
 from automl.budget import ExitCriteria
 from automl.ensemble import bagged_weights, combine
 from automl.errors import AutoMLError, ConfigError, LearnerError
-from automl.policies import policy_of
+from automl.memory import cores
+from automl.policies import policy_of, policy_to_json
 from automl.runs import model_names
 from automl.search import BEFORE_ITS_TURN, Search
 from vision.data.records import OBJECTS
@@ -65,11 +66,6 @@ def machine_of(device: str, images: ImageSet | None = None) -> Machine:
     sides = [min(i.width, i.height) for i in images.images] if images is not None else []
     gpus = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
     return Machine(gpus, int(np.median(sides)) if sides else 0)
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def workers_of(search: SearchSettings) -> tuple[int, int]:
@@ -202,9 +198,11 @@ def _vote(task: VisionTask, records: Sequence[TrialRecord]) -> tuple[list[tuple[
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:
     """Settings as JSON values; what is searched is kept as text of its class."""
-    raw = asdict(replace(settings, search=replace(settings.search, space={})))
+    policy = policy_to_json(policy_of(settings.search.policy))
+    raw = asdict(replace(settings, search=replace(settings.search, space={}, policy=None)))
+    raw["search"]["policy"] = policy
     raw["search"]["space"] = {name: _dimension_json(d) for name, d in settings.search.space.items()}
-    return dict(json.loads(json.dumps(raw)))
+    return dict(json.loads(json.dumps(raw, default=os.fspath)))
 
 
 def _dimension_json(given: Any) -> Any:

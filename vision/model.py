@@ -11,6 +11,7 @@ from automl.bundle import load_bundle, save_bundle
 from automl.ensemble import combine
 from automl.errors import ConfigError, UnknownNameError
 from vision.learners.base import member_of
+from vision.models.backbones import need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,6 +54,7 @@ class VisionModel:
 
     def predict(self, paths: Sequence[str], model: str | None = None, device: str = "auto") -> Any:
         """Probabilities [images, classes], or objects of each image."""
+        need("torch")
         pairs = self.entry(model)
         found = [self.members[name].predict(paths, device) for name, _ in pairs]
         if self.kind in {"multiclass", "multilabel"}:

@@ -37,13 +37,16 @@ class Parity:
     Parameters
     ----------
     images : compared. largest : difference of probabilities or scores. pixels : of boxes, NaN for classifiers.
-    path : file written.
+    path : file written. predicted : difference of probabilities from what `predict` says of the files, NaN for
+        detectors. Members of a vote that look at images of other sizes get them made smaller inside the graph, not from
+        the file, which changes a little.
     """
 
     images: int
     largest: float
     pixels: float
     path: str
+    predicted: float = float("nan")
 
 
 def write_onnx(model: VisionModel, path: Path, images: Sequence[str], name: str | None) -> Parity:
@@ -97,7 +100,8 @@ def _write_classes(model: VisionModel, path: Path, images: Sequence[str], name: 
     write_atomic(path, content)
     labels = {"labels": list(model.classes), "size": first, "kind": model.kind, "colours": "RGB 0..1"}
     write_atomic(path.parent / LABELS, (json.dumps(labels, indent=1) + "\n").encode())
-    return Parity(len(shown), largest, float("nan"), str(path))
+    predicted = float(np.abs(np.asarray(model.predict(shown, name, "cpu")) - theirs).max())
+    return Parity(len(shown), largest, float("nan"), str(path), predicted)
 
 
 def exported(graph: Any, inputs: tuple[Any, ...], names: list[str], outputs: list[str], axes: dict[str, Any]) -> bytes:

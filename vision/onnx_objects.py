@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from automl.errors import LearnerError
+from automl.errors import ConfigError, LearnerError
 from automl.files import write_atomic
+from vision.config import tiles
 from vision.data.pictures import load_picture
 from vision.learners.objects import fitted_size, picture_tensor, set_views
 from vision.onnx import LABELS, Parity, exported, session
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from vision.model import VisionModel
 
 _SCORES, _PIXELS = 1e-3, 0.5
-"""Largest differences of scores, and of boxes in pixels."""
+"""Largest differences of scores and of chances in masks, and of boxes in pixels."""
 
 
 def write_objects(model: VisionModel, path: Path, images: Sequence[str], name: str | None) -> Parity:
@@ -29,13 +30,16 @@ def write_objects(model: VisionModel, path: Path, images: Sequence[str], name: s
 
     Raises
     ------
-    LearnerError : onnxruntime finds other objects; then nothing is written.
+    ConfigError : it looks at images by tiles, which a graph does not. LearnerError : onnxruntime finds other objects;
+        then nothing is written.
     """
     import torch
 
     from vision.networks.detectors import OneImage
 
     member: ObjectMember = model.single(name)  # type: ignore[assignment]
+    if tiles(str(member.params.get("tile_grid_size", "none"))) != (1, 1):
+        raise ConfigError("a detector with tile_grid_size cannot be written. Fix: train one that sees whole images.")
     network = member.network()
     masks = member.kind == "segmentation"
     set_views(network, member.params, everything=False)
@@ -62,6 +66,8 @@ def write_objects(model: VisionModel, path: Path, images: Sequence[str], name: s
         if len(ours[2]):
             scores = max(scores, float(np.abs(ours[2] - theirs[2]).max()))
             pixels = max(pixels, float(np.abs(ours[0] - theirs[0]).max()))
+            if masks:
+                scores = max(scores, float(np.abs(ours[3] - theirs[3]).max()))
     if scores > _SCORES or pixels > _PIXELS:
         raise LearnerError(f"scores differ by {scores:.2g} and boxes by {pixels:.2g} pixels; nothing was written.")
     write_atomic(path, content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ class Pixels:
     def _decoded(self, file: Path) -> np.ndarray:
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_suffix(".part")
+            partial = file.with_suffix(f".{os.getpid()}.part")  # other workers may be at it too
             shape = (len(self._paths), self.size, self.size, 3)
             out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
             self._fill(out, self._paths)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from automl.candidates import Candidate, Choice, Dimension, Float
 from automl.errors import ConfigError
+from vision.config import Training
 from vision.data.records import OBJECTS
-from vision.models.backbones import BACKBONES, PACKAGES, package_file
+from vision.models.backbones import BACKBONES, ONE_SIZE, PACKAGES, package_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,8 @@ _FINE: dict[str, Any] = {
 }
 """What trainings of the automatic mode share."""
 
+_UNTAUGHT: dict[str, Any] = {"frozen_statistics": False, "head_first": False}
+"""What is different where a backbone begins with random weights."""
 
 _SMALL, _MIDDLE, _LARGE = 128, 160, 224
 """Sides of images that the first head looks at, beyond which a second one gains, and which it looks at at most."""
@@ -45,9 +48,14 @@ class Machine:
     side: int = 0
 
 
-def backbones(machine: Machine) -> list[str]:
-    """Backbones of the automatic mode: the smallest whose weights lie here, then torchvision's where there is a GPU."""
-    own = [name for name in PACKAGES if package_file(name) is not None][:1]
+def backbones(machine: Machine, weights: str = "auto") -> list[str]:
+    """Backbones of the automatic mode: the smallest whose weights lie here, then torchvision's where there is a GPU.
+
+    Parameters
+    ----------
+    weights : as `SearchSettings.weights`; torchvision's alone are those of torchvision's networks alone.
+    """
+    own = [name for name in PACKAGES if package_file(name) is not None and weights != "default"][:1]
     if machine.gpus:
         return [*own, "efficientnet_b0", "resnet50", "vit_b_16"]
     return own or ["mobilenet_v2"]
@@ -64,16 +72,21 @@ def choose(kind: Kind, search: SearchSettings, machine: Machine) -> list[Candida
         from vision.portfolio_objects import choose_objects
 
         return choose_objects(kind, search, machine)
-    names = [BACKBONES.resolve(m) for m in search.models] if search.models else backbones(machine)
+    names = [BACKBONES.resolve(m) for m in search.models] if search.models else backbones(machine, search.weights)
     if search.space or search.fixed:
         space = dimensions(search.space)
-        return [Candidate.of("FineTuning", {"backbone": n, **search.fixed}, space=space, cost=10) for n in names]
+        return [
+            Candidate.of(
+                "FineTuning", {"backbone": n, **starting(kind, n, space), **search.fixed}, space=space, cost=10
+            )
+            for n in names
+        ]
     timed = search.limits.time_limit is not None
     out = [Candidate.of("LinearProbe", _probe(name, _SMALL), cost=1) for name in names]
     if machine.side > _MIDDLE:
         share = 0.12 if timed else 1.0
         for name in names:
-            if not name.startswith("vit"):  # the first head looks at large images there
+            if name not in ONE_SIZE:  # the first head looks at large images there
                 params: dict[str, Any] = {"backbone": name, "largest": min(machine.side, _LARGE), "time_share": share}
                 out.append(Candidate.of("LinearProbe", params, cost=2))
     rate = 3e-4
@@ -83,18 +96,18 @@ def choose(kind: Kind, search: SearchSettings, machine: Machine) -> list[Candida
         "smoothing": Choice((0.0, 0.1)),
         "mixing": Choice((0.0, 0.2)),
     }
+    fine = {**_FINE, **(_UNTAUGHT if search.weights == "none" else {})}
     for name in names:
-        first = {**_FINE, "backbone": name, "learning_rate": rate, "time_share": 0.55 if timed else 1.0}
+        first = {**fine, "backbone": name, "learning_rate": rate, "time_share": 0.55 if timed else 1.0}
         out.append(Candidate.of("FineTuning", first, space=space, cost=10))
     if timed:
-        second = {**_FINE, "backbone": names[0], "learning_rate": rate * 2, "time_share": 0.95, "smoothing": 0.1}
+        second = {**fine, "backbone": names[0], "learning_rate": rate * 2, "time_share": 0.95, "smoothing": 0.1}
         out.append(Candidate.of("FineTuning", second, cost=10))
     return out
 
 
 def _probe(name: str, size: int) -> dict[str, Any]:
-    if name.startswith("vit"):
-        size = 224  # transformers know one size
+    size = ONE_SIZE.get(name, size)
     return {"backbone": name, "valid_resize_size": size, "valid_crop_size": size}
 
 
@@ -112,4 +125,23 @@ def dimensions(space: Mapping[str, Any]) -> dict[str, Dimension]:
         if not isinstance(made, Dimension):
             raise ConfigError(f"space[{name!r}] must be a Choice, Int, Float or a list of choices, got {given!r}.")
         out[name] = made
+    return out
+
+
+def starting(kind: Kind, backbone: str, space: Mapping[str, Dimension]) -> dict[str, Any]:
+    """Values that a search begins with: the defaults, or what of the space is nearest to them.
+
+    Examples
+    --------
+    >>> starting("multiclass", "resnet18", {"training_batch_size": Choice((4, 8)), "momentum": Float(0.5, 0.8)})
+    {'training_batch_size': 4, 'momentum': 0.8}
+    """
+    usual = Training.of(kind, backbone, {})
+    out: dict[str, Any] = {}
+    for name, dimension in space.items():
+        value = getattr(usual, name)
+        if isinstance(dimension, Choice):
+            out[name] = value if value in dimension.options else dimension.options[0]
+        else:
+            out[name] = min(max(value, dimension.low), dimension.high)
     return out

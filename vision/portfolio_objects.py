@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from automl.candidates import Candidate, Choice, Float
 from automl.errors import ConfigError
 from vision.learners.objects import LEAST_SIZE
+from vision.models.backbones import ONE_SIZE
 from vision.models.detectors import WHOLE, check_kind, parse
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ _LONG, _SHARE, _ENOUGH = 240.0, 0.1, 120.0
 
 def choose_objects(kind: Kind, search: SearchSettings, machine: Machine) -> list[Candidate]:
     """Candidates in the order to try them."""
-    from vision.portfolio import backbones, dimensions
+    from vision.portfolio import backbones, dimensions, starting
 
     heads = ["maskrcnn"] if kind == "segmentation" else ["fcos", "fasterrcnn"]
-    bodies = [b for b in backbones(machine) if not b.startswith("vit")]
+    bodies = [b for b in backbones(machine, search.weights) if b not in ONE_SIZE]
     pairs = [(head, body) for head in heads for body in bodies[:1]]
     if machine.gpus:
         pairs.insert(0, ("maskrcnn_resnet50_fpn_v2" if kind == "segmentation" else "fasterrcnn_resnet50_fpn_v2", ""))
@@ -62,10 +63,17 @@ def choose_objects(kind: Kind, search: SearchSettings, machine: Machine) -> list
     if search.space or search.fixed:
         space = dimensions(search.space)
         return [
-            Candidate.of("Detector", {"detector": h, "backbone": b, **search.fixed}, space=space, cost=10)
+            Candidate.of(
+                "Detector",
+                {"detector": h, "backbone": b, **starting(kind, b, space), **search.fixed},
+                space=space,
+                cost=10,
+            )
             for h, b in pairs
         ]
     shared = {**_SLIM, **({} if machine.gpus else {"image_size": 0}), **_SHAPE[kind]}
+    if search.weights == "none":
+        shared["layers_to_freeze"] = 0  # random features do not help
     limit = search.limits.time_limit
     quick = []
     if limit is not None and limit >= _LONG:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,7 +182,7 @@ def save_task(task: VisionTask) -> None:
         "train": images_json(task.train),
         "held": images_json(task.held),
     }
-    write_state(task.folder / "task", (json.loads(json.dumps(own)), {}))
+    write_state(task.folder / "task", (json.loads(json.dumps(own, default=os.fspath)), {}))
 
 
 def open_task(directory: str) -> VisionTask:

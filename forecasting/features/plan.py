@@ -14,10 +14,19 @@ import numpy as np
 from forecasting.features import calendar as cal
 from forecasting.features import history as hist
 from forecasting.features import holidays as hol
+from forecasting.features.covariates import (
+    codes_of,
+    fills_of,
+    id_groups,
+    joined,
+    mean_by_step,
+    middle_way,
+    positive_columns,
+)
 from forecasting.features.decompose import Parts, decompose
 from forecasting.features.granger import lags_that_help
 from forecasting.features.history import Rows
-from forecasting.features.impute import TYPICAL, filled, typical
+from forecasting.features.impute import filled, typical
 from forecasting.features.orders import look_back
 from forecasting.features.scaling import log_shifts, scales, wants_log
 from forecasting.features.settings import PlanSettings, default_lags, default_windows, numbers, season_spans
@@ -32,6 +41,12 @@ if TYPE_CHECKING:
 
 HOLIDAY_CODE = "holiday_name_code"
 _MAX_SERIES_CODES = 500
+_LEAST_SHARE, _TINY = 1e-6, np.finfo(float).tiny
+"""Share of what is usual that a covariate read by its logarithm counts as, at least."""
+
+_ENOUGH_ROWS = 1_000_000
+"""Rows of all series together beyond which only the last ones of each are looked at: no model learns from so many."""
+
 _FURTHER_ORDER = 3
 """Harmonics of a longer season, below those of the shorter one."""
 
@@ -85,7 +100,9 @@ class FeaturePlan:
     """Fitted on one training panel; turns any panel with the same columns into rows of the same design matrix.
 
     Gaps of numeric covariates are filled in each series by the column's way (`fills`, `past_fills`: way, and the value
-    for series without any), flagged ones get a column of their own.
+    for series without any), flagged ones get a column of their own. `positive` : known covariates that are read by
+    their logarithm; None = as the rows at hand say (plans of earlier versions). `recent` : rows of each series that are
+    looked at, the last ones; 0 = all.
     """
 
     settings: PlanSettings
@@ -105,6 +122,8 @@ class FeaturePlan:
     further: tuple[int, ...] = field(default=())
     holiday_labels: tuple[str, ...] = field(default=())
     spans: tuple[int, ...] = field(default=())
+    positive: tuple[str, ...] | None = None
+    recent: int = 0
 
     @classmethod
     def fit(cls, panel: Panel, settings: PlanSettings, context: FitContext) -> Self:
@@ -121,15 +140,16 @@ class FeaturePlan:
             windows=windows,
             calendar=cal.calendar_names(panel.grid),
             series_codes=panel.ids if settings.series_code and 1 < panel.n_series <= _MAX_SERIES_CODES else (),
-            fills=_fills(panel.known, "median"),
-            past_fills=_fills(panel.past, "ffill"),
-            id_groups=_id_groups(panel) if settings.across_series else (),
+            fills=fills_of(panel.known, "median"),
+            past_fills=fills_of(panel.past, "ffill"),
+            id_groups=id_groups(panel) if settings.across_series else (),
             further=_further_seasons(panel, settings, season),
             holiday_labels=_holiday_labels(panel, settings, context.country),
             spans=spans,
+            positive=positive_columns(panel),
         )
         plan = plan._with_feature_lags(panel)
-        return replace(plan, columns=tuple(plan.columns_for(panel)))
+        return replace(plan, columns=tuple(plan.columns_for(panel)), recent=plan.recent_rows(panel))
 
     def _with_feature_lags(self, panel: Panel) -> Self:
         """Settle the lags of numeric covariates: those asked for, or the target's where they help."""
@@ -147,6 +167,13 @@ class FeaturePlan:
         given = numbers("feature_lags", asked, 1)
         found = [(n, given or lags_that_help(panel, x, self.season, self.lags)) for n, x in columns.items()]
         return replace(self, feature_lags=tuple((name, lags) for name, lags in found if lags))
+
+    def recent_rows(self, panel: Panel) -> int:
+        """Rows of each series that are enough, where there are more than can be learned from; 0 = all."""
+        if panel.n_rows <= _ENOUGH_ROWS:
+            return 0
+        furthest = max([*self.lags, *self.windows, *(n * self.season for n in (3, *self.spans)), *self.further])
+        return max(2 * furthest + 2 * self.horizon, _ENOUGH_ROWS // panel.n_series)
 
     # -- names ------------------------------------------------------------------------------------------------------
 
@@ -324,7 +351,7 @@ class FeaturePlan:
         for k, (way, other) in enumerate(self.past_fills):
             if past.categories(past.names[k]) is None:
                 given = past.values[:, k], past.observed[:, k]
-                usual = typical(*given, panel.series_of_rows(), panel.n_series, _middle(way), other)
+                usual = typical(*given, panel.series_of_rows(), panel.n_series, middle_way(way), other)
                 values[:, k] = filled(*given, panel.indptr, way, usual)
         return replace(past, values=values)
 
@@ -383,7 +410,7 @@ class FeaturePlan:
             parts.append(hol.holiday_features(panel.grid, steps, self.country, *self._holiday_window))
             if self.holiday_labels:
                 parts.append(self._holiday_codes(panel, steps))
-        known = _joined(panel, future, indptr, rows)
+        known = joined(panel, future, indptr, rows)
         parts.append(self._known(known, panel, indptr, steps))
         sizes = np.diff(indptr)
         categorical = np.array([panel.static.categories(n) is not None for n in panel.static.names], dtype=bool)
@@ -406,14 +433,16 @@ class FeaturePlan:
                 columns.append(x)
                 continue
             x, usual = self._without_gaps(known, panel, indptr, k)
-            positive = usual.min() > 0 and np.nanmin(x) > 0
-            relative = np.log(x / usual[series]) if positive else x - usual[series]
+            positive = usual.min() > 0 and np.nanmin(x) > 0 if self.positive is None else name in self.positive
+            # a later value, or a new series, may be zero although none was before
+            ratio = np.maximum(x, _LEAST_SHARE * np.abs(usual[series])) / np.maximum(usual[series], _TINY)
+            relative = np.log(np.maximum(ratio, _LEAST_SHARE)) if positive else x - usual[series]
             change = np.where(np.arange(len(x)) > begin, x - np.concatenate([x[:1], x[:-1]]), 0.0)
-            deviation = [relative - _mean_by_step(relative, steps)] if self.settings.across_series else []
+            deviation = [relative - mean_by_step(relative, steps)] if self.settings.across_series else []
             columns += [x, relative, *deviation, change]
             for j in self.id_groups:
-                group = _codes([key[j] for key in panel.ids])[series]
-                columns.append(relative - _mean_by_step(relative, steps + (steps.max() + 1) * group))
+                group = codes_of([key[j] for key in panel.ids])[series]
+                columns.append(relative - mean_by_step(relative, steps + (steps.max() + 1) * group))
             columns += [hist.gather(x, np.arange(len(x)) - order, begin) for order in self._lags_of(name)]
             if name in known.flagged:
                 columns.append((~known.observed[:, k]).astype(float))
@@ -423,7 +452,7 @@ class FeaturePlan:
         """Values of known covariate k [rows of indptr] with its gaps filled, and what is usual in each series [n]."""
         way, other = self.fills[k]
         history = panel.known.values[:, k], panel.known.observed[:, k]
-        usual = typical(*history, panel.series_of_rows(), panel.n_series, _middle(way), other)
+        usual = typical(*history, panel.series_of_rows(), panel.n_series, middle_way(way), other)
         return filled(known.values[:, k], known.observed[:, k], indptr, way, usual), usual
 
     def _holiday_codes(self, panel: Panel, steps: np.ndarray) -> np.ndarray:
@@ -457,6 +486,8 @@ class FeaturePlan:
         values["feature_lags"] = tuple((name, tuple(lags)) for name, lags in raw["feature_lags"])
         for name in ("lags", "windows", "calendar", "id_groups", "further", "holiday_labels", "spans"):
             values[name] = tuple(raw.get(name, ()))  # plans of earlier versions have no spans
+        positive = raw.get("positive")
+        values["positive"] = None if positive is None else tuple(positive)
         return cls(**values)
 
 
@@ -487,6 +518,7 @@ def forecast_rounds(
 
     Past the trained horizon (one step for recursive models) forecasts are fed back as history.
     """
+    panel = panel.tail(plan.recent) if plan.recent else panel
     scaled = plan.scale(panel, future)
     past = plan.past_block(panel)
     z = scaled.z
@@ -511,19 +543,6 @@ def direct_forecast(
     """Point forecasts of a one-model-for-every-h predictor (see `forecast_rounds`). Shape [n, horizon]."""
     rounds = forecast_rounds(plan, predict, panel, future)
     return np.concatenate([r.value.reshape(panel.n_series, -1) for r in rounds], axis=1)
-
-
-def _joined(panel: Panel, future: Future | None, indptr: np.ndarray, rows: np.ndarray) -> Block:
-    if future is None:
-        return panel.known
-    k = len(panel.known.names)
-    values = np.full((indptr[-1], k), np.nan)
-    observed = np.zeros((indptr[-1], k), dtype=bool)
-    values[rows], observed[rows] = panel.known.values, panel.known.observed
-    ahead = np.ones(indptr[-1], dtype=bool)
-    ahead[rows] = False
-    values[ahead], observed[ahead] = future.known.values, future.known.observed
-    return replace(panel.known, values=values, observed=observed)
 
 
 def _look_back(
@@ -560,38 +579,3 @@ def _worth_learning(panel: Panel, season: int) -> np.ndarray:
     """Rows that were observed, in series that ever change (in all, where none does). Shape [rows] bool."""
     moving = ~panel.constant(season)
     return panel.observed & np.repeat(moving, panel.lengths) if moving.any() else panel.observed
-
-
-def _middle(way: str) -> str:
-    return way if way in TYPICAL else "median"
-
-
-def _fills(block: Block, usual_way: str) -> tuple[tuple[str, float], ...]:
-    """How gaps of each column are filled, and the value for series without any: typical over all series."""
-    out = []
-    said = dict(block.fills)
-    for k, name in enumerate(block.names):
-        way = said.get(name, usual_way)
-        every = np.zeros(len(block.values), dtype=np.int64)
-        out.append((way, float(typical(block.values[:, k], block.observed[:, k], every, 1, _middle(way), 0.0)[0])))
-    return tuple(out)
-
-
-def _id_groups(panel: Panel) -> tuple[int, ...]:
-    """Id columns by which series fall into groups of more than one: a store's products, a product's stores."""
-    width = len(panel.ids[0])
-    if width < 2:
-        return ()
-    return tuple(j for j in range(width) if 1 < len({key[j] for key in panel.ids}) < panel.n_series)
-
-
-def _codes(values: list[Any]) -> np.ndarray:
-    """Numbers of values, equal where the values are."""
-    place: dict[Any, int] = {}
-    return np.array([place.setdefault(v, len(place)) for v in values])
-
-
-def _mean_by_step(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Mean over all series at the same time step, as seen by every row."""
-    _, where, count = np.unique(steps, return_inverse=True, return_counts=True)
-    return (np.bincount(where, weights=values) / count)[where]

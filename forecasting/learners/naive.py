@@ -25,7 +25,13 @@ class Flat(ABC):
     Quantiles are normal, with the root mean square of in-sample errors as spread, growing with the step ahead as the
     method's model says (Hyndman & Athanasopoulos, Forecasting: Principles and Practice, 3rd ed., section 5.5). A
     series too short to have an in-sample error gets quantiles equal to its point forecast.
+
+    Parameters
+    ----------
+    season : steps, such as the week of hourly data; 0 = the season of the run.
     """
+
+    season: int = 0
 
     _season: int = field(default=1, init=False, repr=False, compare=False)
 
@@ -35,6 +41,10 @@ class Flat(ABC):
     native_quantiles: ClassVar[bool] = False
     uses_covariates: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        if not (isinstance(self.season, int) and self.season >= 0):
+            raise ConfigError(f"season of {self.name} must be a whole number >= 0, got {self.season!r}.")
+
     def fit(self, panel: Panel, context: FitContext) -> Self:  # noqa: ARG002 - the protocol's form
         """Remember the season.
 
@@ -43,7 +53,7 @@ class Flat(ABC):
         DeadlineExceededError : time is already over.
         """
         context.deadline.check(f"fitting {self.name}")
-        self._season = max(1, context.season)
+        self._season = max(1, self.season or context.season)
         return self
 
     def forecast(self, panel: Panel, future: Future, quantiles: tuple[float, ...]) -> Forecast:
@@ -166,6 +176,7 @@ class SeasonalWindowAverage(Flat):
     name: ClassVar[str] = "SeasonalWindowAverage"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (isinstance(self.window, int) and self.window >= 1):
             raise ConfigError(f"window of {self.name} must be a whole number >= 1, got {self.window!r}.")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import tempfile
 import weakref
@@ -18,6 +17,7 @@ from automl.errors import ConfigError, DataError, RunError
 from automl.files import write_json
 from automl.guardrails import Report
 from automl.locks import owned
+from automl.memory import cores
 from forecasting.config import Columns, Settings
 from forecasting.forecaster import merged_settings, steps_of
 from forecasting.frame import resolve
@@ -111,7 +111,7 @@ class ManyModels:
         self.by = None if by is None else (by,) if isinstance(by, str) else tuple(by)
         self.search = search
         self.compute = compute
-        here = workers or self.settings.search.workers or os.cpu_count() or 1
+        here = workers or self.settings.search.workers or cores()
         self.settings = replace(self.settings, search=replace(self.settings.search, workers=here))
         self.workers = here if compute == "local" else workers
         self.piece_rows = piece_rows

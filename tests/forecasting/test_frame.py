@@ -90,6 +90,13 @@ def test_leading_missing_values_take_the_first_one():
     assert prepared.panel.observed[:2].tolist() == [False, False]
 
 
+def test_long_series_begin_with_their_first_target():
+    prepared, notes = read(daily([np.nan, np.nan, *range(30), np.nan, 31]))
+    assert prepared.panel.y[:2].tolist() == [0, 1]
+    assert prepared.panel.observed.sum() == prepared.panel.n_rows - 1
+    assert "Missing target imputation" in notes
+
+
 def test_stray_rows_are_dropped_when_few_and_an_error_when_many():
     frame = daily(np.arange(40.0))
     stray = pd.concat([frame, frame.iloc[[3]].assign(ds=pd.Timestamp("2020-01-04 07:30"))])

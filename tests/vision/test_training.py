@@ -93,6 +93,21 @@ def test_it_learns_and_takes_the_best_epoch(tmp_path, optimizer, scheduler):
         assert made.judge(net)[0] == pytest.approx(done.best)
 
 
+def test_losses_scaled_for_narrow_numbers_teach_the_same(tmp_path, monkeypatch):
+    plain = network()
+    run(plain, job()[0], tmp_path / "a.pt")
+    monkeypatch.setattr("vision.networks.training.narrow", lambda _device: True)
+    monkeypatch.setattr("vision.networks.training._SAVED", 0.0)
+    scaled, taken_up = network(), network()
+    run(scaled, job()[0], tmp_path / "b.pt")
+    with pytest.raises(KilledError):
+        run(network(), job(kill_at=(4, 2))[0], tmp_path / "c.pt")
+    run(taken_up, job()[0], tmp_path / "c.pt")
+    for name, value in scaled.state_dict().items():
+        torch.testing.assert_close(plain.state_dict()[name], value)  # scales are powers of two
+        torch.testing.assert_close(taken_up.state_dict()[name], value, rtol=0, atol=0)
+
+
 def test_of_epochs_that_score_alike_the_last_stays_and_patience_ends(tmp_path):
     made, _ = job()
     plan = Training(number_of_epochs=50, learning_rate=0.01, early_stopping_patience=2, early_stopping_delay=3)

@@ -13,12 +13,10 @@ from automl.errors import DataError
 from automl.guardrails import Guardrail
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from vision.data.records import Image, ImageSet
-
-_MOST_PIXELS = 300_000_000
-"""Images with more are not read: a decoder would take gigabytes."""
 
 _MOST_NAMED = 10
 
@@ -26,7 +24,8 @@ _MOST_NAMED = 10
 def load_picture(path: str | Path, most: int | None = None) -> Any:
     """Open an image file as upright RGB (PIL.Image).
 
-    Grey and 16-bit images become RGB, transparent ones lie on white, the turn that a camera noted is made.
+    Grey and 16-bit images and those of fractions (0..1) become RGB, transparent ones lie on white, and the turn that a
+    camera noted is made.
 
     Parameters
     ----------
@@ -34,7 +33,7 @@ def load_picture(path: str | Path, most: int | None = None) -> Any:
 
     Raises
     ------
-    DataError : the file is missing, damaged or larger than 300 million pixels.
+    DataError : the file is missing, damaged or larger than Pillow reads (178 million pixels unless it is told).
     """
     from PIL import Image as Pillow
     from PIL import ImageOps, UnidentifiedImageError
@@ -43,8 +42,6 @@ def load_picture(path: str | Path, most: int | None = None) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
             with Pillow.open(path) as file:
-                if file.width * file.height > _MOST_PIXELS:
-                    raise DataError(f"{path} has {file.width} x {file.height} pixels, at most 300 million are read.")
                 if most is not None:
                     file.draft("RGB", (most, most))
                 file.load()
@@ -54,7 +51,9 @@ def load_picture(path: str | Path, most: int | None = None) -> Any:
         raise DataError(f"{path} is missing.") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{path} is no image.") from error
-    except (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError) as error:
+    except Pillow.DecompressionBombError as error:
+        raise DataError(f"{path} is too large: {' '.join(str(error).split())}") from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path} is damaged: {' '.join(str(error).split())}") from error
 
 
@@ -64,7 +63,7 @@ def _rgb(picture: Any) -> Any:
     if picture.mode.startswith("I") or picture.mode == "F":
         values = np.asarray(picture, dtype=float)
         low, high = float(values.min()), float(values.max())
-        deep = 65_535.0 if high > 255 else 255.0
+        deep = 65_535.0 if high > 255 else 255.0 if high > 1 or picture.mode != "F" else 1.0
         scaled = values / deep if low >= 0 else (values - low) / max(high - low, 1e-12)
         picture = Pillow.fromarray((255 * np.clip(scaled, 0, 1)).astype(np.uint8))
     if picture.mode in {"RGBA", "LA", "PA"} or "transparency" in picture.info:
@@ -74,8 +73,11 @@ def _rgb(picture: Any) -> Any:
     return picture.convert("RGB")
 
 
-def check_images(images: ImageSet, *, skip: bool = False, threads: int = 4) -> tuple[ImageSet, Guardrail]:
+def check_images(images: ImageSet, *, skip: bool = False, threads: int = 4) -> tuple[ImageSet, list[Guardrail]]:
     """Read every file once: the images that can be used, with their sizes, and what is to be said of the others.
+
+    Boxes are shares of the upright image. Labels that note its sides the other way round may have been made on the
+    image as it lies in its file, before the turn that a camera noted; this is an alert.
 
     Parameters
     ----------
@@ -88,16 +90,34 @@ def check_images(images: ImageSet, *, skip: bool = False, threads: int = 4) -> t
     with ThreadPoolExecutor(threads) as pool:
         found = list(pool.map(_measured, images.images))
     good = [image for image, problem in found if not problem]
+    told = _turned(images, found)
     bad = [problem for _, problem in found if problem]
     if not bad:
         text = f"all {len(good)} images can be read"
-        return replace(images, images=tuple(good)), Guardrail("Unreadable images", "passed", text)
+        return replace(images, images=tuple(good)), [Guardrail("Unreadable images", "passed", text), *told]
     more = f" and {len(bad) - _MOST_NAMED} more" if len(bad) > _MOST_NAMED else ""
     text = f"{len(bad)} of {len(images)} images cannot be read: {'; '.join(bad[:_MOST_NAMED])}{more}"
     if not skip or not good:
         raise DataError(f"{text}. Fix: replace them, or set skip_unreadable=True to leave them out.")
-    details = tuple((problem.partition(" ")[0], problem) for problem in bad)
-    return replace(images, images=tuple(good)), Guardrail("Unreadable images", "done", f"{text}; left out", details)
+    details = tuple((image.path, problem) for image, problem in found if problem)
+    done = Guardrail("Unreadable images", "done", f"{text}; left out", details)
+    return replace(images, images=tuple(good)), [done, *told]
+
+
+def _turned(images: ImageSet, found: Sequence[tuple[Image, str]]) -> list[Guardrail]:
+    """An alert of images whose labels note width and height the other way round."""
+    odd = [
+        now.path
+        for was, (now, problem) in zip(images.images, found, strict=True)
+        if was.things and not problem and was.width != was.height and (was.height, was.width) == (now.width, now.height)
+    ]
+    if not odd:
+        return []
+    text = (
+        f"{len(odd)} images are noted with width and height exchanged, first {odd[0]}: the camera noted a turn, which "
+        "is made here, and boxes may have been drawn before it. Fix: save the images upright, with labels for that"
+    )
+    return [Guardrail("Turned images", "alerted", text)]
 
 
 def _measured(image: Image) -> tuple[Image, str]:

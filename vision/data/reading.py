@@ -54,14 +54,15 @@ def read_images(
         raise DataError(f"there is no file or folder {str(path)!r}.")
     if path.is_dir():
         if (path / "Annotations").is_dir():
-            return ImageSet.of(kind, list(_voc(path, _roots(images, path / "JPEGImages", path, path / "images"))))
+            return ImageSet.of(kind, list(_voc(path, kind, _roots(images, path / "JPEGImages", path, path / "images"))))
         return _folders(path, kind)
     roots = _roots(images, path.parent, path.parent / "images")
-    if path.suffix == ".jsonl":
+    suffix = path.suffix.lower()
+    if suffix == ".jsonl":
         return ImageSet.of(kind, _json_lines(path, kind, roots))
-    if path.suffix == ".json":
+    if suffix == ".json":
         return ImageSet.of(kind, _coco(path, kind, roots))
-    if path.suffix == ".csv":
+    if suffix == ".csv":
         return _of_rows(_csv_rows(path), kind, roots, where)
     raise DataError(f"{path} is none of .jsonl, .json (COCO), .csv or a folder.")
 
@@ -112,7 +113,7 @@ def _json_lines(path: Path, kind: Kind, roots: Sequence[Path]) -> list[Image]:
             continue
         try:
             out.append(_of_line(json.loads(line), kind, roots))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             why = f"no {error.args[0]!r}" if isinstance(error, KeyError) else error
             problems.add(f"line {number}", why)
     problems.check()
@@ -128,6 +129,8 @@ def _of_line(entry: Mapping[str, Any], kind: Kind, roots: Sequence[Path]) -> Ima
     if kind == "multilabel":
         many = [label] if isinstance(label, str) else label
         return Image(path, tuple(dict.fromkeys(_text(x) for x in many)), (), width, height)
+    if not isinstance(label, list):
+        raise TypeError(f"label {label!r} is no list of objects")
     return Image(path, (), tuple(_thing(t) for t in label), width, height)
 
 
@@ -192,7 +195,7 @@ def _coco(path: Path, kind: Kind, roots: Sequence[Path]) -> list[Image]:
     problems.check()
     out = []
     for key, picture in pictures.items():
-        own, size = things[key], (int(picture["width"]), int(picture["height"]))
+        own, size = things[key], (int(picture.get("width") or 0), int(picture.get("height") or 0))
         labels: tuple[str, ...] = ()
         if kind in {"multiclass", "multilabel"}:
             labels, own = tuple(dict.fromkeys(t.label for t in own)), []
@@ -225,7 +228,7 @@ def _inside(share: float) -> float:
 # -- Pascal VOC, folders, rows ----------------------------------------------------------------------------------------
 
 
-def _voc(path: Path, roots: Sequence[Path]) -> Iterator[Image]:
+def _voc(path: Path, kind: Kind, roots: Sequence[Path]) -> Iterator[Image]:
     from xml.etree import ElementTree
 
     problems = _Problems(str(path / "Annotations"))
@@ -239,7 +242,9 @@ def _voc(path: Path, roots: Sequence[Path]) -> Iterator[Image]:
         except (ElementTree.ParseError, ValueError, TypeError) as error:
             problems.add(file.name, error)
             continue
-        yield Image(image, (), tuple(things), width, height)
+        whole = kind in {"multiclass", "multilabel"}  # labels of objects are then those of the image
+        labels = tuple(dict.fromkeys(t.label for t in things)) if whole else ()
+        yield Image(image, labels, () if whole else tuple(things), width, height)
     problems.check()
 
 
@@ -248,7 +253,9 @@ def _voc_thing(entry: Any, width: int, height: int) -> Thing:
     if not width or not height:
         raise ValueError("it has no size")
     left, top, right, bottom = (float(entry.findtext(f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax"))
-    box = (_inside((left - 1) / width), _inside((top - 1) / height), _inside(right / width), _inside(bottom / height))
+    # some count from 0: such a box begins a pixel outside
+    left, top = max(left - 1, 0.0) if left >= 0 else left, max(top - 1, 0.0) if top >= 0 else top
+    box = (_inside(left / width), _inside(top / height), _inside(right / width), _inside(bottom / height))
     return Thing(str(entry.findtext("name")), box, entry.findtext("difficult") == "1")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
@@ -132,7 +133,8 @@ def _wrong(image: Image, kind: Kind) -> list[str]:
 def split(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSet]:
     """Two parts, the second of about `share`, in which classes are as frequent as in the whole; each has all it can.
 
-    Images go class by class, the rarest first, so that rare classes are on both sides where they have two images.
+    Images go class by class, the rarest first, so that rare classes are on both sides where they have two images; where
+    there are so many of them that the second part would be half as large again, some are learned from only.
 
     Raises
     ------
@@ -155,12 +157,12 @@ def split(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSet
         rarest = min(_labels(image), key=lambda label: (often[label], label), default="")
         groups.setdefault(rarest, []).append(row)
     held: list[int] = []
-    owed = 0.0
+    owed, most = 0.0, math.ceil(1.5 * share * n)
     for label in sorted(groups, key=lambda name: (len(groups[name]), name)):
         rows = rng.permutation(groups[label])
         owed += share * len(rows)
         count = min(round(owed), len(rows) - 1) if len(rows) > 1 else 0
-        count = max(count, 1) if len(rows) > 1 else 0
+        count = max(count, 1 if len(rows) > 1 and len(held) < most else 0)
         owed -= count
         held += rows[:count].tolist()
     if not held:

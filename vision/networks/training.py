@@ -103,10 +103,13 @@ def pick_device(asked: str, number: int = 0) -> torch.device:
 
 def mixed(device: torch.device) -> Any:
     """Mixed precision on GPUs; processors count in float32, where depthwise convolutions learn faster."""
-    kind = torch.bfloat16
-    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        kind = torch.float16
+    kind = torch.float16 if narrow(device) else torch.bfloat16
     return torch.autocast(device.type, dtype=kind, enabled=device.type == "cuda")
+
+
+def narrow(device: torch.device) -> bool:
+    """Whether a device counts in float16, whose small gradients vanish unless losses are scaled up: older GPUs do."""
+    return device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @contextmanager
@@ -231,8 +234,12 @@ def train(
     return run.close()
 
 
-def learn(network: nn.Module, plan: Training, job: Job, batch: Any, accumulate: int = 1) -> float:
+def learn(network: nn.Module, plan: Training, job: Job, batch: Any, accumulate: int = 1, scaler: Any = None) -> float:
     """Gradients of one batch; returns its loss.
+
+    Parameters
+    ----------
+    scaler : torch.amp.GradScaler, by which gradients are then larger; None = they are not.
 
     Raises
     ------
@@ -247,7 +254,7 @@ def learn(network: nn.Module, plan: Training, job: Job, batch: Any, accumulate: 
             raise LearnerError(
                 f"the loss is {value} with learning_rate {plan.learning_rate:g}. Fix: a lower learning_rate."
             )
-        loss.backward()
+        (loss if scaler is None else scaler.scale(loss)).backward()
     return value
 
 
@@ -315,6 +322,7 @@ class _Run:
         """Go on from the checkpoint, or plan."""
         self.optimizer = optimizer_of(self.network, self.plan)
         self.average = _Average(self.network, self.plan.average) if self.plan.average else None
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=narrow(self.device))
         if self.checkpoint.exists():
             self._load()
             return
@@ -389,7 +397,7 @@ class _Run:
             factor = rate(self.plan, first + k, self.steps, total)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.plan.learning_rate * factor
-            losses.append(learn(self.network, self.plan, self.job, batch, accumulate))
+            losses.append(learn(self.network, self.plan, self.job, batch, accumulate, self.scaler))
             if (k + 1) % accumulate == 0 or k + 1 == self.steps:
                 self._step()
         t.epoch_done = number
@@ -405,8 +413,10 @@ class _Run:
             self._save()
 
     def _step(self) -> None:
+        self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_([p for p in self.network.parameters() if p.grad is not None], _CLIP)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad()
         if self.average is not None:
             self.average.update(self.network)
@@ -442,6 +452,7 @@ class _Run:
             "state": {name: getattr(t, name) for name in (*Trained.__slots__, "epoch_done", "worse")},
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "best": self.best,
             "average": None if self.average is None else (self.average.network.state_dict(), self.average.count),
         }
@@ -458,6 +469,8 @@ class _Run:
             setattr(self.trained, name, value)
         self.network.load_state_dict(content["network"])
         self.optimizer.load_state_dict(content["optimizer"])
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(content["scaler"])
         self.best = content["best"]
         if self.average is not None:
             state, self.average.count = content["average"]
