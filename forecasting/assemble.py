@@ -31,8 +31,14 @@ _EACH_LEARNER = 3
 _ENOUGH_VALUES = 40_000
 """Values of a window that weights are chosen on: more of them make the choice longer, not better."""
 
+_ENOUGH_UNUSED = 8_000
+"""The same for the widths of single models that nothing uses; there are many of them."""
+
 _FEW = 100
 """Fewer windows times series than this are few: weights are as even as the best single model's score allows."""
+
+Some = slice | np.ndarray
+"""Series of a panel."""
 
 Weights = dict[int, "float | np.ndarray"]
 """Trial number -> its weight, or one for each series [n]."""
@@ -69,6 +75,7 @@ class Assembly:
         self._intervals: dict[int, Conformal] = {}
         self._apart: dict[int, np.ndarray] = {}
         self._calm: float | None = None
+        self._judges: dict[int, tuple[Assembly, np.ndarray]] = {}
 
     def _measured(self, beside: Metric | None) -> tuple[tuple[Metric, float], ...]:
         """Metrics that count, each with its unit: the least loss of a single trial, 1 for one metric alone."""
@@ -94,7 +101,7 @@ class Assembly:
         pool = [r for r, before in zip(whole, kin, strict=True) if before < _EACH_LEARNER][:_MOST_MEMBERS_CONSIDERED]
         # few metrics look at quantiles: the others are spared most of the numbers
         used = slice(None) if any(needs_quantiles(m.name) for m, _ in self._measures) else slice(1)
-        judge, some = self._of_some()
+        judge, some = self._of_some(_ENOUGH_VALUES)
         arrays = [np.ascontiguousarray(self.channels(r)[:, some, :, used]) for r in pool]
         weights = greedy_arrays(arrays, judge.lost, rounds=rounds)
         if len(self.task.cuts) * self.task.panel.n_series < _FEW and len(pool) > 1:
@@ -108,17 +115,19 @@ class Assembly:
                 return self._tilted([r for r, w in zip(pool, weights, strict=True) if w > 0], power)
         return {r.number: float(w) for r, w in zip(pool, weights, strict=True) if w > 0}
 
-    def _of_some(self) -> tuple[Assembly, slice | np.ndarray]:
-        """What judges weights, and the series it looks at: all, or enough of them where there are very many."""
+    def _of_some(self, values: int) -> tuple[Assembly, Some]:
+        """What judges forecasts, and the series it looks at: all, or so many of very many that they hold `values`."""
         n = self.task.panel.n_series
-        most = max(_FEW, _ENOUGH_VALUES // self.task.settings.horizon)
+        most = max(_FEW, values // self.task.settings.horizon)
         if n <= most:
             return self, slice(None)
-        some = np.unique(np.linspace(0, n - 1, most).astype(int))
-        judge = copy(self)
-        cuts = [cut[some] for cut in self.task.cuts]
-        judge.task = ForecastTask(self.task.panel.select(some), cuts, self.task.settings)
-        return judge, some
+        if most not in self._judges:
+            some = np.unique(np.linspace(0, n - 1, most).astype(int))
+            judge = copy(self)
+            cuts = [cut[some] for cut in self.task.cuts]
+            judge.task = ForecastTask(self.task.panel.select(some), cuts, self.task.settings)
+            self._judges[most] = judge, some
+        return self._judges[most]
 
     def by_series(self, numbers: Sequence[int], weights: np.ndarray, apart: np.ndarray) -> Weights:
         """Weights that were chosen elsewhere.
@@ -150,47 +159,64 @@ class Assembly:
         weights = stack(x, (truth.y / scale)[mask])
         return {r.number: float(w) for r, w in zip(pool, weights, strict=True) if w > 1e-6}
 
-    def blend(self, weights: Weights, *, calibrated: bool = False) -> np.ndarray:
-        """Weighted sum of trials' forecasts, [windows, n, h, 1 + levels]; weights by series from the other windows."""
-        shares = {k: self._apart[k][:, :, None, None] if np.ndim(w) else w for k, w in weights.items()}
+    def blend(self, weights: Weights, *, calibrated: bool = False, some: Some = slice(None)) -> np.ndarray:
+        """Weighted sum of trials' forecasts, [windows, n, h, 1 + levels]; weights by series from the other windows.
+
+        Parameters
+        ----------
+        some : series that are wanted.
+        """
+        shares = {k: self._apart[k][:, some, None, None] if np.ndim(w) else w for k, w in weights.items()}
         whole = sum(shares.values()) if any(np.ndim(w) for w in shares.values()) else 1.0
-        of = self._calibrated if calibrated else self.channels
+
+        def of(record: TrialRecord) -> np.ndarray:
+            return self._calibrated(record, some) if calibrated else self.channels(record)[:, some]
+
         return np.sum([w * of(self._by_number[k]) for k, w in shares.items()], axis=0) / whole
 
     def scores(self, weights: Weights) -> dict[str, float]:
         """All metrics of a weighted sum, with forecasts on values that occur where many are zero."""
         return self.task.score(self._settled(self.blend(weights)), (self.metric,))
 
-    def entry(self, name: str, weights: Weights) -> Entry:
-        """Entry with calibrated interval widths, measured on the very channels its members will forecast with."""
+    def entry(self, name: str, weights: Weights, *, used: bool = True) -> Entry:
+        """Entry with calibrated interval widths, measured on the very channels its members will forecast with.
+
+        Parameters
+        ----------
+        used : whether it is fitted on all data; widths of others are taken from fewer series where there are many.
+        """
         levels = self.task.settings.levels
         truth = self.task.truth()
         n, h = self.task.panel.n_series, self.task.settings.horizon
-        blended = self.blend(weights, calibrated=True)
-        count = len(blended)
-        y = np.where(truth.mask, truth.y, np.nan)[: count * n]
+        judge, some = self._of_some(_ENOUGH_VALUES if used else _ENOUGH_UNUSED)
+        blended = self.blend(weights, calibrated=True, some=some)
+        count, seen = blended.shape[:2]
+        y = np.where(truth.mask, truth.y, np.nan).reshape(-1, n, h)[:count, some]
         fade = fading(count, int(truth.mask[:n].sum()))
-        error = (y - blended[..., 0].reshape(count * n, h)).reshape(count, n, h)
-        scale = truth.mae_scale.reshape(-1, n)[:count, :, None]
-        part = independent(error / np.where(scale > 0, scale, np.nan))
-        factors = fit_stretch(y, blended.reshape(count * n, h, -1), levels, np.repeat(fade, n), part, self.grain)
+        scale = truth.mae_scale.reshape(-1, n)[:count, some, None]
+        part = independent((y - blended[..., 0]) / np.where(scale > 0, scale, np.nan))
+        rows = count * seen
+        factors = fit_stretch(
+            y.reshape(rows, h), blended.reshape(rows, h, -1), levels, np.repeat(fade, seen), part, self.grain
+        )
         if self._calm is None:
             self._calm = calmness(self.task.panel, self.task.cuts[:count], h, self.task.settings.season, fade)
         factors = np.where(np.array(levels) == 0.5, 1.0, factors * self._calm)
         each = any(np.ndim(w) for w in weights.values())
         by_series = np.stack([np.broadcast_to(w, n) for w in weights.values()], axis=1) if each else None
-        settled = self.grain is not None and self._point_settles(self.blend(weights))
+        settled = self.grain is not None and judge.point_settles(self.blend(weights, some=some))
         shares = tuple((self.names[k], float(np.mean(w))) for k, w in weights.items())
         return Entry(name, shares, factors, by_series, settled)
 
-    def _calibrated(self, record: TrialRecord) -> np.ndarray:
-        """Channels as the fitted member would give them on the search's windows."""
+    def _calibrated(self, record: TrialRecord, some: Some) -> np.ndarray:
+        """Channels of some series as the fitted member would give them on the search's windows."""
         conformal = self._conformal(record)
-        channels = self.channels(record)
+        channels = self.channels(record)[:, some]
         if conformal is None:
             return channels
-        scales = self.task.truth().mae_scale.reshape(-1, self.task.panel.n_series)
-        ids = self.task.panel.ids
+        n = self.task.panel.n_series
+        scales = self.task.truth().mae_scale.reshape(-1, n)[:, some]
+        ids = tuple(self.task.panel.ids[i] for i in np.arange(n)[some])
         return np.stack([conformal.channels(c[..., 0], s, ids) for c, s in zip(channels, scales, strict=False)])
 
     def member(self, record: TrialRecord, state: State | None) -> Member:
@@ -230,9 +256,9 @@ class Assembly:
         """Forecasts on values that occur, where many are zero."""
         if self.grain is None:
             return channels
-        return self.grain.settled(channels, point=self._point_settles(channels, some))
+        return self.grain.settled(channels, point=self.point_settles(channels, some))
 
-    def _point_settles(self, channels: np.ndarray, some: Sequence[int] | None = None) -> bool:
+    def point_settles(self, channels: np.ndarray, some: Sequence[int] | None = None) -> bool:
         """Whether points lose nothing when they are moved to values that occur (means do, medians do not)."""
         if self.grain is None:
             return False
@@ -244,8 +270,9 @@ class Assembly:
 def build_model(assembly: Assembly, entries: dict[str, Weights], states: dict[int, State], best: str) -> ForecastModel:
     """Put everything together: all completed trials as entries of their own, ensembles, fitted members."""
     members = {assembly.names[r.number]: assembly.member(r, states.get(r.number)) for r in assembly.records}
-    made = {
-        assembly.names[r.number]: assembly.entry(assembly.names[r.number], {r.number: 1.0}) for r in assembly.records
-    }
+    made = {}
+    for r in assembly.records:
+        name = assembly.names[r.number]
+        made[name] = assembly.entry(name, {r.number: 1.0}, used=r.number in states)
     made |= {name: assembly.entry(name, weights) for name, weights in entries.items()}
     return ForecastModel(assembly.task, members, made, best, grain=assembly.grain)

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("forecasting")
 _RESERVE_LEAST, _RESERVE_SHARE, _RESERVE_MOST = 3.0, 0.03, 0.5
+_RESERVE_A_VALUE = 2e-5
+"""Seconds for each value of the windows: weights and widths are chosen on them, and large panels are written."""
+
 _TRIAL_SHARE = 0.35
 _SLOWER = 1.5
 """A refit sees more rows than the fits it is predicted from, on a machine that may be busier."""
@@ -437,7 +440,8 @@ class Fitting:
         fits = sorted((r.info["fit_s"] for r in top), reverse=True)
         # the longest fit bounds the wall time from below, the sum over workers too
         refit = max([sum(fits) / max(workers, 1), *fits[:1]]) if fits else 0.0
-        floor = _RESERVE_LEAST + _RESERVE_SHARE * time_limit
+        values = len(task.cuts) * task.panel.n_series * task.settings.horizon
+        floor = _RESERVE_LEAST + _RESERVE_SHARE * time_limit + _RESERVE_A_VALUE * values
         return min(floor + _SLOWER * refit, _RESERVE_MOST * time_limit)
 
     def _combine(

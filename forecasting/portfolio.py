@@ -228,6 +228,10 @@ def _portfolio(
     # without logarithms "auto" has tried the same
     units = [of("QuantileLightGBM", as_is, cost=2)] if wants_log(panel, "auto", season) else []
     more: dict[str, JsonScalar] = {**direct, "n_estimators": 200, "learning_rate": 0.06, **thinned(_MORE_ROWS)}
+    # a season old is too old for what wanders, even where there are seasons
+    wanders = season > 1 and not stationary
+    near = [of("LightGBM", {**light, "base": "last"}, cost=1)] if wanders else []
+    near_quantile = [of("QuantileLightGBM", {**quantile, "base": "last"}, cost=2)] if wanders else []
     patient = [of("QuantileLightGBM", more, cost=20)] if panel.n_rows > _SEEN and unhurried else []
     prophet = local("Prophet")
     if prophet.cost <= _QUICK:
@@ -254,6 +258,7 @@ def _portfolio(
         *weeks,
         of("LightGBM", {**light, "base": "level", "weighting": "volume"}, cost=1),
         of("QuantileLightGBM", quantile, space=space["QuantileLightGBM"], cost=2),
+        *near,
         of("Naive", cost=0.01),
         of("Average", cost=0.01),
         of("LightGBM", {**light, "strategy": "recursive"}, cost=1),
@@ -261,6 +266,7 @@ def _portfolio(
         local("AutoArima"),
         local("Arimax"),
         of("QuantileLightGBM", {**quantile, "base": "level", "weighting": "volume"}, cost=2),
+        *near_quantile,
         local("Theta", method="optimized"),
         *units,
         local("ComplexSmoothing"),
