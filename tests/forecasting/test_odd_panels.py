@@ -162,3 +162,11 @@ def test_cores_are_those_this_process_may_use(monkeypatch):
     assert cores() == 2
     monkeypatch.setattr("automl.memory.Path.read_text", lambda *_given, **_named: "max 100000\n")
     assert cores() == 8
+
+
+@pytest.mark.parametrize(("season", "stationary", "trees"), [(12, False, 2), (12, True, 0), (1, False, 3)])
+def test_trees_start_from_the_last_value_where_series_wander(season, stationary, trees):
+    panel = small_panel(covariates=False)
+    found = choose(panel, SearchSettings(), season=season, stationary=stationary).candidates
+    last = [c for c in found if c.learner in {"LightGBM", "QuantileLightGBM"} and c.values().get("base") == "last"]
+    assert (len(last) >= trees) if season == 1 else (len(last) == trees)
