@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -285,10 +286,11 @@ def accuracy(y: np.ndarray, prob: np.ndarray, weight: np.ndarray | None = None) 
 
 
 def balanced_accuracy(y: np.ndarray, prob: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """Mean recall of the classes that occur."""
+    """Mean recall of the classes that occur in rows of positive weight."""
     right = (prob.argmax(axis=1) == y).astype(float)
+    there = np.unique(y if weight is None else y[weight > 0])
     return float(
-        np.mean([np.average(right[y == c], weights=None if weight is None else weight[y == c]) for c in np.unique(y)])
+        np.mean([np.average(right[y == c], weights=None if weight is None else weight[y == c]) for c in there])
     )
 
 
@@ -325,7 +327,9 @@ def _scikit(name: str, average: str | None) -> Callable[..., float]:
         extra: dict[str, Any] = {} if average is None else {"average": average, "zero_division": 0}
         if average is not None:
             extra["labels"] = np.arange(prob.shape[1])
-        return float(getattr(metrics, name)(y, prob.argmax(axis=1), sample_weight=weight, **extra))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="A single label was found")  # then its value is 0, as it says
+            return float(getattr(metrics, name)(y, prob.argmax(axis=1), sample_weight=weight, **extra))
 
     return metric
 
@@ -365,7 +369,8 @@ def _ranking(name: str, average: str) -> Callable[..., float]:
         if average == "micro":
             repeated = None if weight is None else np.repeat(weight, prob.shape[1])
             return function(hot.ravel(), prob.ravel(), repeated)
-        there = [c for c in range(prob.shape[1]) if 0 < hot[:, c].sum() < len(y)]
+        counted = hot if weight is None else hot[weight > 0]
+        there = [c for c in range(prob.shape[1]) if 0 < counted[:, c].sum() < len(counted)]
         if not there:
             return _NO_SUCH
         scores = [function(hot[:, c], prob[:, c], weight) for c in there]

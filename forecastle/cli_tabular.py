@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,7 +108,8 @@ def score_rows(
         say(f"{data} has no column {target!r}: there are no metrics.")
         return
     scores = fitted.evaluate(data, target, model=model)
-    (out / "metrics.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
+    known = {name: value if math.isfinite(value) else None for name, value in scores.items()}  # JSON has no NaN
+    (out / "metrics.json").write_text(json.dumps(known, indent=1), encoding="utf-8")
     fitted.report(out / "report.html", data, target, model=model)
     say(f"metrics: {out / 'metrics.json'}; charts: {out / 'report.html'}")
 

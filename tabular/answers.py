@@ -10,7 +10,7 @@ import pandas as pd
 
 from automl.errors import ConfigError, DataError
 from automl.metrics import CLASSIFICATION, REGRESSION
-from tabular.reading import read_new, to_frame
+from tabular.reading import label_array, read_new, to_frame
 from tabular.task import find_metric, value_of
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Answers:
             if y not in frame:
                 raise DataError(f"the label column {y!r} is not there.")
             y, data = frame[y], frame.drop(columns=y)
-        labels = np.asarray(y)
+        labels = label_array(y)
         known = ~np.asarray(pd.isna(labels))
         if not known.any():
             raise DataError("no row has a label, so there is nothing to score.")
@@ -204,7 +204,7 @@ class Answers:
         else:
             if y is None:
                 raise ConfigError("permutation needs the labels of the rows. Fix: give y, or leave X out.")
-            table, truth = read_new(data, fitted.schema), self._truth(np.asarray(y))
+            table, truth = read_new(data, fitted.schema), self._truth(label_array(y))
         metric = find_metric(self._metric, int(self._classifies))
         own: dict[str, Any] = {"n_classes": 0 if fitted.classes is None else len(fitted.classes)}
         own["y_range"] = float(fitted.extra["y_range"])

@@ -35,8 +35,11 @@ NGRAMS = re.compile(r"(word|char)(?:_([1-9])_([1-9]))?")
 """How n-grams are named: word or char, and the least and most in a row; word alone is word_1_2, char is char_3_3."""
 
 IMPUTERS = ("mean", "median", "most_frequent", "constant")
-META_LEARNERS = ("auto", "LogisticRegression", "ElasticNet", "LinearRegression", "LightGBM")
-
+META_LEARNERS: Mapping[bool, tuple[str, ...]] = {
+    True: ("auto", "LogisticRegression"),
+    False: ("auto", "ElasticNet", "LinearRegression"),
+}
+"""Models over members of a stack, of classes (True) and of numbers."""
 
 LEAST_MB = 1_000.0
 """Memory without which nothing can be fitted: the packages alone take half of it."""
@@ -152,8 +155,8 @@ class SearchSettings:
     allowed, blocked : learner names; allowed=None = all that suit the data. scalers : that may be tried.
     bag : whether a model is the mean of those fitted on the folds (then nothing is fitted again) or fitted anew on all
         rows; None = a bag where there are at least three folds.
-    vote, stack : ensembles. ensemble_rounds : greedy steps. stack_meta_learner : of the stack, "auto" =
-        LogisticRegression for classes, ElasticNet for numbers.
+    vote, stack : ensembles. ensemble_rounds : greedy steps. stack_meta_learner : of the stack:
+        LogisticRegression for classes, ElasticNet or LinearRegression for numbers, "auto" = the first.
     onnx : only learners and features that can be written as ONNX.
     balance : whether class weights are tried where classes are out of balance.
     verbosity : level of the log file: debug, info, warning or error.
@@ -190,7 +193,8 @@ class SearchSettings:
         for name in self.scalers:
             if name not in SCALERS:
                 raise UnknownNameError("scaler", name, SCALERS)
-        one_of("stack_meta_learner", self.stack_meta_learner, META_LEARNERS)
+        known = (*META_LEARNERS[True], *META_LEARNERS[False][1:])
+        one_of("stack_meta_learner", self.stack_meta_learner, known)
         one_of("verbosity", self.verbosity, ("debug", "info", "warning", "error"))
 
 

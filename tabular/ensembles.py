@@ -29,6 +29,9 @@ SMALLEST = 1e-5
 """Probabilities below this are taken for it before logarithms."""
 
 _STACK_FOLDS = 5
+_STACK_WORK = 1e8
+"""Rows x members x classes squared of the largest stack: six fits on one core then take 20 seconds at most."""
+
 _BAGS, _PART_ROWS, _CLEARLY = 16, 5_000, 0.9
 """Choices whose mean is the vote, and rows that each looks at; share of them on which a single model must be better."""
 
@@ -83,8 +86,10 @@ def fit_stack(
     learner : LogisticRegression, ElasticNet, LinearRegression or "auto".
     """
     from sklearn import linear_model
+    from sklearn.model_selection import KFold
 
-    x = inputs(members, n_classes)
+    used = weight > 0
+    x, y, weight = inputs(members, n_classes)[used], y[used], weight[used]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # members resemble each other, so that the last digits are hard to find
         if n_classes:
@@ -100,9 +105,29 @@ def fit_stack(
         if learner == "LinearRegression":
             model = linear_model.LinearRegression(positive=True).fit(x, y, weight)
         else:
-            model = linear_model.ElasticNetCV(positive=True, l1_ratio=0.5, cv=_STACK_FOLDS, random_state=seed)
+            folds = KFold(_STACK_FOLDS, shuffle=True, random_state=seed)
+            model = linear_model.ElasticNetCV(positive=True, l1_ratio=0.5, cv=folds, random_state=seed)
             model.fit(x, y, sample_weight=weight)
     return Stack(model.coef_[None, :], np.atleast_1d(float(model.intercept_)), 0)
+
+
+def no_stack(parts: Sequence[np.ndarray], y: np.ndarray, weight: np.ndarray, members: int, n_classes: int) -> str:
+    """Why no stack can be fitted, empty = one can.
+
+    Parameters
+    ----------
+    parts : rows of each fit. members : of the stack.
+    """
+    wide = n_classes if n_classes > 2 else 1
+    if len(y) * members * wide * wide > _STACK_WORK:
+        return f"{len(y)} rows, {members} members and {n_classes} classes would take minutes"
+    for part in parts:
+        known = y[part][weight[part] > 0]
+        if len(known) < _STACK_FOLDS:
+            return "too few rows of positive weight are held out"
+        if n_classes and len(np.unique(known)) < 2:
+            return "rows that are held out are of one class"
+    return ""
 
 
 class Assembly:
@@ -171,18 +196,24 @@ class Assembly:
         """Held-out predictions of a vote."""
         return combine([self.held(k) for k in weights], list(weights.values()))
 
-    def stack(self, numbers: Sequence[int], learner: str) -> tuple[Stack, np.ndarray]:
-        """Fit a stack over trials; and its held-out predictions, each made by a stack that did not see the row."""
+    def stack(self, numbers: Sequence[int], learner: str) -> tuple[Stack, np.ndarray] | str:
+        """Fit a stack over trials; and its held-out predictions, each made by a stack that did not see the row.
+
+        Returns
+        -------
+        Both, or why there is none.
+        """
         s = self.task.settings
         members = [self.held(k) for k in numbers]
         rows = self.task.held
         y, weight = self.task.y[rows], self.task.weight[rows]
         part = np.random.default_rng(s.seed).permutation(len(rows)) % _STACK_FOLDS
+        why = no_stack([part != k for k in range(_STACK_FOLDS)], y, weight, len(members), s.n_classes)
+        if why:
+            return why
         out = np.zeros_like(members[0])
         for k in range(_STACK_FOLDS):
             inside, outside = part == k, part != k
-            if not inside.any():
-                continue
             own = fit_stack([m[outside] for m in members], y[outside], weight[outside], s.n_classes, learner, s.seed)
             out[inside] = own.predict([m[inside] for m in members])
         return fit_stack(members, y, weight, s.n_classes, learner, s.seed), out

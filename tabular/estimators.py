@@ -19,8 +19,16 @@ from automl.runs import Run
 from automl.session import board, more, run_folder, session
 from tabular import checks
 from tabular.answers import Answers
-from tabular.config import Settings
-from tabular.fitting import Fitting, Outcome, imbalanced, settings_from_json, settings_to_json, workers_of
+from tabular.config import META_LEARNERS, Settings
+from tabular.fitting import (
+    Fitting,
+    Outcome,
+    imbalanced,
+    portfolio_of,
+    settings_from_json,
+    settings_to_json,
+    workers_of,
+)
 from tabular.folds import check_classes, splits
 from tabular.model import TabularModel
 from tabular.profile import profile
@@ -45,7 +53,7 @@ class _AutoEstimator(Answers, BaseEstimator):  # type: ignore[misc]
         self,
         *,
         metric: str | None = None,
-        time_limit: float | None = 600.0,
+        time_limit: float | str | None = "auto",
         max_trials: int | None = None,
         allowed: Sequence[str] | None = None,
         blocked: Sequence[str] = (),
@@ -92,14 +100,17 @@ class _AutoEstimator(Answers, BaseEstimator):  # type: ignore[misc]
         prepared = read_training(X, y, settings.data, classes=self._classifies, weight=sample_weight)
         self._report = Report(prepared.notes)
         task = self._task(prepared, settings, held)
+        schema = replace(prepared.schema, unused=tuple(p.name for p in task.profiles if p.kind == "ignore"))
+        prepared = replace(prepared, schema=schema)
         if source is not None:
             task.settings = self._streamed(source, prepared, settings, task.settings)
-        run = Run.create(run_folder(self, self.path), task=self._kind, settings={}, seed=int(self.seed))
+        told = self._run_settings(settings, schema, prepared.classes)
+        portfolio_of(task, settings.search)  # what is wrong with the names is said before there is a folder
+        run = Run.create(run_folder(self, self.path), task=self._kind, settings=told, seed=int(self.seed))
         self.run_ = run
-        run.amend(settings=self._run_settings(settings, prepared.schema, prepared.classes))
         fitting = Fitting(run, settings)
         fitting.start(task)
-        return self._finish(fitting, deadline, prepared.schema, prepared.classes, begun)
+        return self._finish(fitting, deadline, schema, prepared.classes, begun)
 
     @classmethod
     def resume(cls, path: str | Path, *, more_trials: int | None = None, more_time: float | None = None) -> Self:
@@ -156,8 +167,7 @@ class _AutoEstimator(Answers, BaseEstimator):  # type: ignore[misc]
             raise ConfigError(f"settings must be tabular.Settings, got {told}. Fix: from tabular import Settings.")
         settings = given
         search, limits = settings.search, settings.search.limits
-        if self.time_limit is not None:
-            limits = replace(limits, time_limit=float(self.time_limit))
+        limits = limits.within(self.time_limit)
         if self.max_trials is not None:
             limits = replace(limits, max_trials=int(self.max_trials))
         asked: dict[str, Any] = {
@@ -171,7 +181,12 @@ class _AutoEstimator(Answers, BaseEstimator):  # type: ignore[misc]
         features = settings.features
         if search.onnx:  # what no graph can do is not tried
             features = replace(features, hash_new=False, blocked=tuple({*features.blocked, "WordEmbedding"}))
-        return replace(settings, search=search, features=features)
+        if search.stack_meta_learner not in META_LEARNERS[self._classifies]:
+            have = ", ".join(META_LEARNERS[self._classifies])
+            what = "classes" if self._classifies else "numbers"
+            raise ConfigError(f"stack_meta_learner={search.stack_meta_learner!r} does not learn {what}. Fix: {have}.")
+        # plain numbers and text, as a run that is taken up again finds them
+        return settings_from_json(settings_to_json(replace(settings, search=search, features=features)))
 
     def _task(self, prepared: Prepared, settings: Settings, held: int) -> TabularTask:
         table, y = prepared.table, prepared.y
@@ -322,7 +337,8 @@ class AutoClassifier(ClassifierMixin, _AutoEstimator):  # type: ignore[misc]
     Parameters
     ----------
     metric : what to choose by, a name of docs/metrics.md; None = log_loss.
-    time_limit : seconds for everything, None = no limit. max_trials : at most so many configurations.
+    time_limit : seconds for everything; "auto" = that of the settings, 600 where they have none; None = theirs.
+    max_trials : at most so many configurations.
     allowed, blocked : learner names. workers : processes, None = one a core, 0 = none but this one.
     seed : same seed, same data, same trial limit: same predictions. settings : everything else.
     path : run directory, kept and resumable; None = a temporary one.
@@ -391,6 +407,8 @@ def _joined(data: Any, target: Any, weight: Any, validation: Any, settings: Sett
     if set(frame.columns) != set(more.columns):
         odd = sorted(set(frame.columns) ^ set(more.columns))
         raise DataError(f"training and validation data have different columns, first {odd[0]!r}.")
+    if isinstance(target, str) and target not in frame:
+        raise DataError(f"the label column {target!r} is not there. Columns: {', '.join(frame.columns[:20])}.")
     whole = pd.concat([frame, more[list(frame.columns)]], ignore_index=True)
     labels = target
     if not isinstance(target, str):
@@ -398,4 +416,13 @@ def _joined(data: Any, target: Any, weight: Any, validation: Any, settings: Sett
         labels = pd.Series(labels).infer_objects()
     if weight is not None:
         weight = np.concatenate([np.asarray(weight, dtype=float), np.ones(len(more))])
-    return whole, labels, weight, len(more)
+    return whole, labels, weight, _labelled(whole[target] if isinstance(target, str) else labels, len(frame))
+
+
+def _labelled(labels: pd.Series, first: int) -> int:
+    """Validation rows that have a label: the others are left out before rows are split."""
+    known = labels.notna().to_numpy()
+    if known.any() and not (known[:first].any() and known[first:].any()):
+        where = "validation" if known[:first].any() else "training"
+        raise DataError(f"no row of the {where} data has a label. Fix: give labels of both.")
+    return int(known[first:].sum())

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import asdict, dataclass, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from automl.budget import Deadline, ExitCriteria
 from automl.bundle import read_state
-from automl.errors import AutoMLError, LearnerError
+from automl.errors import AutoMLError, ConfigError, LearnerError
+from automl.files import plain
+from automl.memory import cores
 from automl.search import BEFORE_ITS_TURN, Search
 from tabular.ensembles import STACKING, VOTING, Assembly, Stack
 from tabular.learners.base import LEARNERS
 from tabular.model import Entry, TabularModel
 from tabular.pipeline import Pipeline
-from tabular.portfolio import Shape, choose
+from tabular.portfolio import Portfolio, Shape, choose
 from tabular.stream import memory_limit, workers_within
 from tabular.task import FOLDS, OPEN, PRELOAD, TabularTask, open_task, save_task
 
@@ -66,7 +68,7 @@ class Outcome:
 
 def workers_of(search: SearchSettings) -> int:
     """Processes of a search, 0 = none but this one."""
-    return (os.cpu_count() or 1) if search.workers is None else search.workers
+    return cores() if search.workers is None else search.workers
 
 
 def imbalanced(y: np.ndarray, n_classes: int) -> bool:
@@ -90,6 +92,26 @@ def skewed(y: np.ndarray, n_classes: int) -> bool:
         return False
     raw, logs = (float(np.mean(((v - v.mean()) / (v.std() or 1.0)) ** 3)) for v in (y, np.log(y)))
     return raw > _SKEWED and abs(logs) < raw
+
+
+def portfolio_of(task: TabularTask, search: SearchSettings) -> Portfolio:
+    """What is tried on a task.
+
+    Raises
+    ------
+    UnknownNameError : a name in `allowed` or `blocked` is no learner. ConfigError : nothing is left.
+    """
+    own = task.settings
+    shape = Shape(
+        rows=len(task.parts[0].train),
+        n_classes=own.n_classes,
+        profiles=task.profiles,
+        sparse=task.table.matrix is not None,
+        imbalanced=imbalanced(task.y, own.n_classes),
+        streams=own.stream is not None,
+        skewed=own.stream is None and skewed(task.y, own.n_classes),
+    )
+    return choose(shape, search, task.features)
 
 
 class Fitting:
@@ -124,18 +146,9 @@ class Fitting:
 
     def _search(self, task: TabularTask, limits: ExitCriteria) -> Search:
         s, own = self.settings.search, task.settings
+        portfolio = portfolio_of(task, s)
         if limits.time_limit and limits.trial_time_limit is None:
             limits = replace(limits, trial_time_limit=max(5.0, _TRIAL_SHARE * limits.time_limit))
-        shape = Shape(
-            rows=len(task.parts[0].train),
-            n_classes=own.n_classes,
-            profiles=task.profiles,
-            sparse=task.table.matrix is not None,
-            imbalanced=imbalanced(task.y, own.n_classes),
-            streams=own.stream is not None,
-            skewed=own.stream is None and skewed(task.y, own.n_classes),
-        )
-        portfolio = choose(shape, s, task.features)
         self._skipped = portfolio.skipped
         workers = workers_of(s)
         if own.stream is not None:
@@ -167,19 +180,18 @@ class Fitting:
         """Seconds to keep back: for combining, and where there is no bag for fitting on all rows."""
         if time_limit is None:
             return 0.0
-        floor = _RESERVE_LEAST + _RESERVE_SHARE * time_limit
+        floor, most = _RESERVE_LEAST + _RESERVE_SHARE * time_limit, _RESERVE_MOST * time_limit
         if self._bags(task):
-            return floor
+            return min(floor, most)
         if task.settings.stream is not None:
             return _STREAM_SHARE * time_limit
         fits = sorted((r.info["fit_s"] for r in Assembly(task, records).records[:_MEMBERS_REFITTED]), reverse=True)
         refit = max([sum(fits) / max(workers, 1), *fits[:1]]) if fits else 0.0
-        return min(floor + _SLOWER * refit, _RESERVE_MOST * time_limit)
+        return min(floor + _SLOWER * refit, most)
 
     def _combine(
         self, search: Search, task: TabularTask, outcome: SearchOutcome, schema: Schema, classes: np.ndarray | None
     ) -> Outcome:
-        s = self.settings.search
         assembly = Assembly(task, outcome.records)
         if not assembly.records:
             reasons = sorted({f"{r.learner}: {r.reason or r.status}" for r in outcome.records})
@@ -187,26 +199,13 @@ class Fitting:
                 f"no model could be evaluated ({len(outcome.records)} trials). "
                 f"{'; '.join(reasons[:5]) or 'The time limit was over before the first trial ended.'}"
             )
-        best = assembly.records[0]
-        losses = {assembly.names[best.number]: task.loss(assembly.held(best.number))}
-        weights: dict[str, dict[int, float]] = {assembly.names[best.number]: {best.number: 1.0}}
-        stacks: dict[str, Stack] = {}
-        held = {assembly.names[best.number]: assembly.held(best.number)}
-        if s.vote and len(assembly.records) > 1:
-            chosen = assembly.vote(s.ensemble_rounds)
-            if task.settings.stream is not None:
-                chosen = _strongest(chosen, _STREAM_MEMBERS)
-            weights[VOTING], held[VOTING] = chosen, assembly.blended(chosen)
-            losses[VOTING] = task.loss(held[VOTING])
-            if s.stack and not s.onnx and task.settings.stream is None and len(chosen) > 1:
-                stacks[STACKING], held[STACKING] = assembly.stack(list(chosen), s.stack_meta_learner)
-                weights[STACKING] = dict.fromkeys(chosen, 1.0)
-                losses[STACKING] = task.loss(held[STACKING])
+        single = assembly.names[assembly.records[0].number]
+        weights, held, stacks, no_stack = self._ensembles(assembly)
+        losses = {n: task.loss(predicted) for n, predicted in held.items()}
         used = {k for w in weights.values() for k in w}
         share = {k: max(w.get(k, 0.0) for w in weights.values()) for k in used}
         pipelines, lost = self._pipelines(search, task, assembly, sorted(used, key=lambda k: -share[k]), outcome)
         weights, losses = _what_is_left(weights, losses, pipelines, assembly)
-        single = assembly.names[best.number]
         sure = VOTING not in held or assembly.clearly_better(held[single], held[VOTING])
         name = _choose(losses, sure=sure)
         entries = {
@@ -220,7 +219,39 @@ class Fitting:
         tried = {record.learner for record in outcome.records}
         why = BEFORE_ITS_TURN[outcome.stopped_because]
         skipped = {n: self._skipped.get(n, why) for n in LEARNERS if n not in tried}
+        skipped |= {STACKING: no_stack} if no_stack else {}
         return Outcome(model, outcome.stopped_because, rows, skipped, lost)
+
+    def _ensembles(
+        self, assembly: Assembly
+    ) -> tuple[dict[str, dict[int, float]], dict[str, np.ndarray], dict[str, Stack], str]:
+        """Weights and held-out predictions of the best single model and of what is asked for of vote and stack.
+
+        Returns
+        -------
+        Both by name; the stack by name; and why there is none where it was asked for.
+        """
+        s, best = self.settings.search, assembly.records[0].number
+        single, streams = assembly.names[best], assembly.task.settings.stream is not None
+        weights, held = {single: {best: 1.0}}, {single: assembly.held(best)}
+        stacks: dict[str, Stack] = {}
+        stacks_too = s.stack and not s.onnx and not streams
+        if len(assembly.records) < 2 or not (s.vote or stacks_too):
+            return weights, held, stacks, ""
+        chosen = assembly.vote(s.ensemble_rounds)
+        if streams:
+            chosen = _strongest(chosen, _STREAM_MEMBERS)
+        if s.vote:
+            weights[VOTING], held[VOTING] = chosen, assembly.blended(chosen)
+        if not stacks_too or len(chosen) < 2:
+            return weights, held, stacks, ""
+        made = assembly.stack(list(chosen), s.stack_meta_learner)
+        if isinstance(made, str):
+            LOG.info("no stack: %s", made)
+            return weights, held, stacks, made
+        stacks[STACKING], held[STACKING] = made
+        weights[STACKING] = dict.fromkeys(chosen, 1.0)
+        return weights, held, stacks, ""
 
     def _pipelines(
         self, search: Search, task: TabularTask, assembly: Assembly, numbers: Sequence[int], outcome: SearchOutcome
@@ -288,6 +319,8 @@ def _choose(losses: Mapping[str, float], *, sure: bool) -> str:
     sure : whether the best single model is better than the vote by more than luck; else the vote is taken.
     """
     order = sorted((n for n in losses if n != STACKING), key=lambda n: (losses[n], n != VOTING))
+    if not order:  # the other models were lost
+        return STACKING
     best = VOTING if VOTING in losses and not sure else order[0]
     if STACKING in losses and losses[STACKING] < losses[best] - _STACK_GAIN * abs(losses[best]):
         return STACKING
@@ -296,14 +329,27 @@ def _choose(losses: Mapping[str, float], *, sure: bool) -> str:
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:
     """Settings as JSON values."""
-    return dict(json.loads(json.dumps(asdict(settings))))
+    return dict(json.loads(json.dumps(plain(asdict(settings)), default=_written)))
+
+
+def _written(value: Any) -> Any:
+    """Values that JSON does not know: paths as text, sets and arrays as lists."""
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise ConfigError(f"the settings hold {value!r}, of type {type(value).__name__}. Fix: give text, numbers or lists.")
 
 
 def settings_from_json(raw: dict[str, Any]) -> Settings:
     """Read what `settings_to_json` gave."""
-    from tabular.config import DataSettings, FeatureSettings, SearchSettings, Settings
+    from tabular.config import META_LEARNERS, DataSettings, FeatureSettings, SearchSettings, Settings
 
     search = {**raw["search"], "limits": ExitCriteria(**raw["search"]["limits"])}
+    if not any(search.get("stack_meta_learner") in names for names in META_LEARNERS.values()):
+        search["stack_meta_learner"] = "auto"  # which it stood for in older files
     try:
         return Settings(
             data=DataSettings(**_tuples(raw["data"])),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import re
 import warnings
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Sized
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,26 +13,14 @@ import numpy as np
 
 from automl.errors import DataError
 from automl.guardrails import Guardrail
-from tabular.table import Column, Table, coded, numbers
+from tabular.cells import as_before, column_of, floats, unread
+from tabular.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tabular.config import DataSettings
     from tabular.table import Stored
-
-_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]\d.*)?|(\d{1,2})[-/.](\d{1,2})[-/.]\d{4}([T ]\d.*)?")
-_LOOK = 200
-"""Values that are looked at before a column of text is tried as dates or numbers."""
-
-_GAPS = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
-"""Words that stand for a missing number, in small letters."""
-
-_CODE = re.compile(r"[+-]?0\d.*|.*inf.*|.*_.*", re.IGNORECASE)
-"""Words that some would read as a number and that are none: codes with zeros in front, infinity, digits in groups."""
-
-_FEW_NUMBERS, _MOST_NUMBERS = 20, 0.95
-"""Whole numbers written as text are categories up to so many, and ids from this share of the rows on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +33,7 @@ class Schema:
     named : whether the columns had names of their own; without them only their number counts.
     dayfirst : columns of dates as text in which the day stands before the month.
     target : column of the labels, where they came as one; new rows may have it too.
+    unused : columns that training left aside; what new rows hold there does not matter.
     """
 
     names: tuple[str, ...]
@@ -54,17 +42,18 @@ class Schema:
     named: bool = True
     dayfirst: tuple[str, ...] = ()
     target: str | None = None
+    unused: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         own = {"names": list(self.names), "stored": list(self.stored), "matrix": self.matrix, "named": self.named}
-        return {**own, "dayfirst": list(self.dayfirst), "target": self.target}
+        return {**own, "dayfirst": list(self.dayfirst), "target": self.target, "unused": list(self.unused)}
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """Read what `to_json` gave."""
         own = tuple(raw["names"]), tuple(raw["stored"]), raw["matrix"], raw["named"], tuple(raw.get("dayfirst", ()))
-        return cls(*own, raw.get("target"))
+        return cls(*own, raw.get("target"), tuple(raw.get("unused", ())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +119,7 @@ def _file(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise DataError(f"there is no file {str(path)!r}.")
     try:
-        if path.is_dir() or path.suffix in {".parquet", ".pq"}:
+        if path.is_dir() or path.suffix.lower() in {".parquet", ".pq"}:
             return pd.read_parquet(path)
         return pd.read_csv(path, encoding="utf-8-sig")
     except Exception as error:
@@ -193,7 +182,7 @@ def read_training(data: Any, target: Any, settings: DataSettings, *, classes: bo
     dayfirst: list[str] = []
     if table is None:
         assert frame is not None  # noqa: S101 - one of both
-        table = Table.of([_column(frame[name], settings.kinds.get(name), found, dayfirst) for name in frame.columns])
+        table = Table.of([column_of(frame[name], settings.kinds.get(name), found, dayfirst) for name in frame.columns])
     schema = Schema(
         () if table.matrix is not None else table.names,
         tuple(c.stored for c in table.columns),
@@ -236,7 +225,7 @@ def _set_aside(frame: pd.DataFrame, settings: DataSettings, weight: Any) -> tupl
         weight = frame[settings.weight].to_numpy()
     folds = None
     if settings.folds:
-        folds = np.stack([_floats(frame[name]) for name in settings.folds], axis=1)
+        folds = np.stack([floats(frame[name]) for name in settings.folds], axis=1)
         for k, name in enumerate(settings.folds):
             odd = ~np.isin(folds[:, k], (0.0, 1.0))
             if odd.any():
@@ -249,6 +238,26 @@ def _set_aside(frame: pd.DataFrame, settings: DataSettings, weight: Any) -> tupl
     return frame.drop(columns=gone), weight, folds
 
 
+def label_array(target: Any) -> np.ndarray:
+    """Labels as an array; in a list, text beside gaps or numbers stays text and the others stay what they are.
+
+    Examples
+    --------
+    >>> label_array(["a", float("nan"), 1]).tolist()
+    ['a', nan, 1]
+    """
+    import pandas as pd
+
+    listed = isinstance(target, list | tuple)
+    if (
+        not listed
+        or all(isinstance(v, str) for v in target)
+        or any(isinstance(v, Sized) for v in target if not isinstance(v, str | bytes))
+    ):
+        return np.asarray(target)
+    return np.asarray(pd.Series(target, dtype=object).infer_objects())
+
+
 def _labels(target: Any, n: int) -> tuple[np.ndarray, np.ndarray, list[Guardrail]]:
     """Labels as they came, and which are there."""
     import pandas as pd
@@ -257,7 +266,7 @@ def _labels(target: Any, n: int) -> tuple[np.ndarray, np.ndarray, list[Guardrail
         raise DataError("requires y to be passed, but the target y is None.")
     if hasattr(target, "to_pandas"):
         target = target.to_pandas()
-    labels = target.to_numpy() if isinstance(target, pd.Series | pd.DataFrame) else np.asarray(target)
+    labels = target.to_numpy() if isinstance(target, pd.Series | pd.DataFrame) else label_array(target)
     if labels.ndim == 2 and labels.shape[1] == 1:
         from sklearn.exceptions import DataConversionWarning
 
@@ -305,11 +314,24 @@ def _classes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     except TypeError as error:
         kinds = sorted({type(v).__name__ for v in labels})
         raise DataError(f"labels of types {', '.join(kinds)} cannot be told apart. Fix: one type.") from error
+    _storable(classes)
     if len(classes) < 2:
         raise DataError(
             f"the data has one class only, {str(classes[0])!r}: Classifier can't train when only one class is present."
         )
     return y.astype(np.int32), classes
+
+
+def _storable(classes: np.ndarray) -> None:
+    """Raise where labels are neither text, numbers nor truth values: a model is kept without code of theirs."""
+    if classes.dtype.kind in "biufU":
+        return
+    odd = next((v for v in classes if not isinstance(v, str | int | float | np.integer | np.floating | np.bool_)), None)
+    if odd is not None:
+        raise DataError(
+            f"the label {odd!r} is of type {type(odd).__name__}, and labels must be text, numbers or truth values to "
+            "be kept with the model. Fix: y.astype(str)."
+        )
 
 
 def _numeric(labels: np.ndarray) -> np.ndarray:
@@ -322,180 +344,6 @@ def _numeric(labels: np.ndarray) -> np.ndarray:
     if not np.isfinite(y).all():
         raise DataError(f"the target is infinite in row {int((~np.isfinite(y)).argmax())}: Input y contains infinity.")
     return y
-
-
-# -- columns ----------------------------------------------------------------------------------------------------------
-
-
-def _column(series: pd.Series, kind: str | None, notes: list[Guardrail], dayfirst: list[str]) -> Column:
-    """One column as what it looks like, or as what the user says."""
-    import pandas as pd
-
-    name, dtype = str(series.name), series.dtype
-    if pd.api.types.is_datetime64_any_dtype(dtype):
-        if kind in _AS_TEXT:
-            raise DataError(
-                f"column {name!r} holds dates and is meant as {kind}. Fix: make text of it, say by .astype(str)."
-            )
-        return numbers(name, _seconds(series), "date")
-    if kind in _AS_TEXT:
-        return _words(series)
-    if isinstance(dtype, pd.CategoricalDtype):
-        return _words(series) if kind != "numeric" else numbers(name, _floats(series.astype(object)))
-    if pd.api.types.is_timedelta64_dtype(dtype):
-        return numbers(name, series.dt.total_seconds().to_numpy())
-    if pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
-        if kind == "datetime":
-            raise DataError(
-                f"column {name!r} holds numbers and is meant as dates. Fix: convert it, say by pandas.to_datetime."
-            )
-        return numbers(name, _floats(series))
-    return _of_objects(series, kind, notes, dayfirst)
-
-
-_AS_TEXT = frozenset({"categorical", "categorical_hash", "text"})
-
-
-def _of_objects(series: pd.Series, kind: str | None, notes: list[Guardrail], dayfirst: list[str]) -> Column:
-    """Make a column of Python objects: text, or dates and numbers in disguise."""
-    import pandas as pd
-
-    name, values = str(series.name), series.to_numpy(dtype=object)
-    given = ~np.asarray(pd.isna(values))
-    types = set(map(type, values[given]))
-    if types and all(issubclass(t, dt.date | np.datetime64) for t in types):  # also datetime and Timestamp
-        return numbers(name, _seconds(pd.to_datetime(pd.Series(values), utc=True)), "date")
-    if any(issubclass(t, list | tuple | dict | set | np.ndarray) for t in types):
-        row = next(k for k, v in enumerate(values) if isinstance(v, list | tuple | dict | set | np.ndarray))
-        raise DataError(
-            f"column {name!r}, row {row}: {values[row]!r} is no value of a cell; argument must be a string or a number."
-        )
-    if kind == "numeric" or (types and not any(issubclass(t, str) for t in types)):
-        return numbers(name, _floats(series))
-    codes, words = pd.factorize(values)
-    if kind is None and (read := _disguised(words, given.sum())) is not None:
-        notes.append(Guardrail("Numbers as text", "done", f"column {name!r} holds numbers as text: read as numbers"))
-        return numbers(name, np.append(read, np.nan)[codes])
-    if len(types) > 1:
-        notes.append(
-            Guardrail("Mixed types", "alerted", f"column {name!r} holds text and numbers: all is read as text")
-        )
-    if kind == "datetime" or (
-        len(words) and all(isinstance(v, str) and _DATE.fullmatch(v.strip()) for v in words[:_LOOK])
-    ):
-        first = _day_first(words)
-        read_dates = _dates(words, dayfirst=first)
-        if not np.isnan(read_dates).any():
-            if first:
-                dayfirst.append(name)
-            return numbers(name, np.append(read_dates, np.nan)[codes], "date")
-        if kind == "datetime":
-            row = int(np.isin(codes, np.flatnonzero(np.isnan(read_dates))).argmax())
-            raise DataError(f"column {name!r}, row {row}: {values[row]!r} is no date.")
-    return _words(series)
-
-
-def _disguised(words: np.ndarray, rows: int) -> np.ndarray | None:
-    """Numbers that distinct values stand for where all are numbers written as text, gaps aside; else None."""
-    read = np.full(len(words), np.nan)
-    whole = True
-    for k, word in enumerate(words):
-        text = word.strip() if isinstance(word, str) else str(word)
-        if text.lower() in _GAPS:
-            continue
-        try:
-            read[k] = float(text)
-        except ValueError:
-            return None
-        if _CODE.fullmatch(text) or isinstance(word, bool):
-            return None
-        whole = whole and text.lstrip("+-").isdigit()
-    distinct = len(words) - int(np.isnan(read).sum())
-    few = whole and (distinct <= _FEW_NUMBERS or distinct > _MOST_NUMBERS * rows)
-    return None if few or not distinct else read
-
-
-def _day_first(words: np.ndarray) -> bool:
-    """Whether dates as text can only be meant with the day before the month."""
-    pairs = [
-        m.group(2, 3) for m in (_DATE.fullmatch(w.strip()) for w in words if isinstance(w, str)) if m and m.group(2)
-    ]
-    return any(int(a) > 12 for a, _ in pairs) and not any(int(b) > 12 for _, b in pairs)
-
-
-def _dates(words: np.ndarray, *, dayfirst: bool) -> np.ndarray:
-    """Seconds since 1970 of distinct dates as text, NaN = none."""
-    import pandas as pd
-
-    read = pd.to_datetime(pd.Series(words, dtype=object), errors="coerce", format="mixed", utc=True, dayfirst=dayfirst)
-    return _seconds(read)
-
-
-def _floats(series: pd.Series) -> np.ndarray:
-    import pandas as pd
-
-    try:
-        values = series.to_numpy(dtype=float, na_value=np.nan)
-    except (TypeError, ValueError):
-        raw = series.to_numpy(dtype=object)
-        read = pd.to_numeric(pd.Series(raw), errors="coerce").to_numpy(dtype=float)
-        bad = np.isnan(read) & ~np.asarray(pd.isna(raw))
-        bad[bad] = [not (isinstance(v, str) and v.strip().lower() in _GAPS) for v in raw[bad]]
-        if bad.any():
-            row = int(bad.argmax())
-            raise DataError(
-                f"column {series.name!r}, row {row}: {raw[row]!r} is no number; argument must be a string or a number."
-            ) from None
-        values = read
-    infinite = np.isinf(values)
-    if infinite.any():
-        raise DataError(
-            f"column {series.name!r}, row {int(infinite.argmax())}: Input X contains infinity. Fix: remove it or leave "
-            "the value empty."
-        )
-    return values
-
-
-def _seconds(series: pd.Series) -> np.ndarray:
-    """Seconds since 1970, NaN = missing; times of a zone as UTC."""
-    import pandas as pd
-
-    stamps = series.dt.tz_convert("UTC").dt.tz_localize(None) if series.dt.tz is not None else series
-    micro = stamps.astype("datetime64[us]").to_numpy().astype(np.int64)
-    return np.where(np.asarray(pd.isna(series)), np.nan, micro / 1e6)
-
-
-def _words(series: pd.Series) -> Column:
-    """Values as text; 3.0 and 3 are the same, so that integers with gaps keep their names."""
-    import pandas as pd
-
-    name, values = str(series.name), series
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        return _empty_gone(coded(name, series.cat.codes.to_numpy(), [_word(w) for w in series.cat.categories]))
-    if series.dtype == object:
-        raw = series.to_numpy(dtype=object)
-        gone = np.asarray(pd.isna(raw))
-        if any(t is not str for t in set(map(type, raw[~gone]))):  # 1 and True are equal and not the same word
-            values = pd.Series([None if miss else _word(v) for v, miss in zip(raw, gone, strict=True)], dtype=object)
-    codes, words = pd.factorize(values)
-    return _empty_gone(coded(name, codes, [_word(w) for w in words]))
-
-
-def _empty_gone(column: Column) -> Column:
-    """Column in which the empty text is missing, as it is in files."""
-    if not len(column.words) or column.words[0] != "":
-        return column
-    return replace(
-        column, values=np.where(column.values > 0, column.values - 1, -1).astype(np.int32), words=column.words[1:]
-    )
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def _sparse(matrix: Any) -> Table:
@@ -557,40 +405,10 @@ def read_new(data: Any, schema: Schema) -> Table:
         )
     if len(frame) == 0:
         raise DataError("there are no rows: 0 sample(s) (shape=(0, ...)) while a minimum of 1 is required.")
+    unused = set(schema.unused)
     return Table.of(
         [
-            _as_before(frame[c], s, dayfirst=c in schema.dayfirst)
+            unread(c, s, len(frame)) if c in unused else as_before(frame[c], s, dayfirst=c in schema.dayfirst)
             for c, s in zip(schema.names, schema.stored, strict=True)
         ]
     )
-
-
-def _as_before(series: pd.Series, stored: Stored, *, dayfirst: bool) -> Column:
-    """Read a column as training did."""
-    import pandas as pd
-
-    name, dated = str(series.name), pd.api.types.is_datetime64_any_dtype(series.dtype)
-    if stored == "date":
-        return numbers(name, _seconds(series) if dated else _dates_as_before(series, dayfirst=dayfirst), "date")
-    if dated:
-        raise DataError(f"column {name!r} holds dates, and {'text' if stored == 'text' else 'numbers'} in training.")
-    if stored == "text":
-        return _words(series)
-    if pd.api.types.is_timedelta64_dtype(series.dtype):
-        return numbers(name, series.dt.total_seconds().to_numpy())
-    return numbers(name, _floats(series.astype(object) if isinstance(series.dtype, pd.CategoricalDtype) else series))
-
-
-def _dates_as_before(series: pd.Series, *, dayfirst: bool) -> np.ndarray:
-    """Dates that come as text or Python objects."""
-    import pandas as pd
-
-    values = series.to_numpy(dtype=object)
-    codes, words = pd.factorize(values)
-    odd = [isinstance(w, int | float | np.number) for w in words]
-    read = _dates(words, dayfirst=dayfirst)
-    bad = np.isin(codes, np.flatnonzero(np.isnan(read) | np.array(odd, dtype=bool)))
-    if bad.any():
-        row = int(bad.argmax())
-        raise DataError(f"column {series.name!r}, row {row}: {values[row]!r} is no date, as training had.")
-    return np.append(read, np.nan)[codes]

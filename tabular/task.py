@@ -133,6 +133,8 @@ class TabularTask:
             held.append(predicted)
             losses.append(metric.loss(self.score(metric, predicted, part.held)))
             states.append(pipeline.packed())
+            if math.isnan(losses[-1]) and self._undefined(part):
+                continue  # a rung that says nothing of the trial
             if trial.report(k, losses[-1]) and k + 1 < len(self.parts):
                 break
         n = len(held)
@@ -181,16 +183,24 @@ class TabularTask:
         return value_of(metric, self.y[rows], predicted, n_classes=s.n_classes, y_range=s.y_range, weight=given)
 
     def loss(self, predicted: np.ndarray) -> float:
-        """Mean over folds of the metric to choose by, of predictions of all held-out rows; lower is better."""
+        """Mean over the folds that have it of the metric to choose by, of all held-out rows; lower is better."""
         metric, first, out = self.metric, 0, []
         for part in self.parts:
             end = first + len(part.held)
-            out.append(metric.loss(self.score(metric, predicted[first:end], part.held)))
+            loss = metric.loss(self.score(metric, predicted[first:end], part.held))
+            if not (math.isnan(loss) and self._undefined(part)):
+                out.append(loss)
             first = end
-        return float(np.mean(out))
+        return float(np.mean(out)) if out else math.nan
+
+    def _undefined(self, part: Split) -> bool:
+        """Whether the metric to choose by has no value on a fold, however good predictions are: AUC of one class."""
+        truth = self.y[part.held]
+        perfect = np.eye(self.settings.n_classes)[truth] if self.settings.n_classes else truth
+        return math.isnan(self.score(self.metric, perfect, part.held))
 
     def scores(self, predicted: np.ndarray) -> dict[str, float]:
-        """All metrics over all held-out rows; the one to choose by is the mean over folds."""
+        """All metrics over all held-out rows; the one to choose by is the mean over folds that have it."""
         rows = self.held
         kind = CLASSIFICATION if self.settings.n_classes else REGRESSION
         out = {name: self.score(kind.load(name), predicted, rows) for name in kind}

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 HOLIDAY_CODE = "holiday_name_code"
 _MAX_SERIES_CODES = 500
-_LEAST_SHARE, _TINY = 1e-6, np.finfo(float).tiny
+_LEAST_SHARE = 1e-6
 """Share of what is usual that a covariate read by its logarithm counts as, at least."""
 
 _ENOUGH_ROWS = 1_000_000
@@ -434,9 +434,11 @@ class FeaturePlan:
                 continue
             x, usual = self._without_gaps(known, panel, indptr, k)
             positive = usual.min() > 0 and np.nanmin(x) > 0 if self.positive is None else name in self.positive
-            # a later value, or a new series, may be zero although none was before
-            ratio = np.maximum(x, _LEAST_SHARE * np.abs(usual[series])) / np.maximum(usual[series], _TINY)
-            relative = np.log(np.maximum(ratio, _LEAST_SHARE)) if positive else x - usual[series]
+            if positive:  # a later value, or a new series, may be zero although none was before
+                share = x / np.where(usual > 0, usual, 1.0)[series]
+                relative = np.log(np.maximum(share, _LEAST_SHARE))
+            else:
+                relative = x - usual[series]
             change = np.where(np.arange(len(x)) > begin, x - np.concatenate([x[:1], x[:-1]]), 0.0)
             deviation = [relative - mean_by_step(relative, steps)] if self.settings.across_series else []
             columns += [x, relative, *deviation, change]
