@@ -9,7 +9,8 @@ import pytest
 from forecastle.cli import main
 from tests.vision import shapes
 from tests.vision.needs import require_torchvision
-from vision import write_images
+from tests.vision.test_estimators import OBJECTS, settings
+from vision import ObjectDetector, write_images
 
 pytest.importorskip("torch")
 require_torchvision()
@@ -60,3 +61,21 @@ def test_mistakes_are_said(place, capsys):
     assert "multiclass" in capsys.readouterr().err
     assert main(["vision", "predict", str(place / "run"), str(place / "nowhere"), "--out", str(place / "x")]) == 2
     assert "nowhere" in capsys.readouterr().err
+    for command, option in (("predict", ["--pictures", str(place / "drawn")]), ("evaluate", ["--coco"])):
+        images = str(place / ("test" if command == "predict" else "test.jsonl"))
+        assert main(["vision", command, str(place / "run"), images, "--out", str(place / "x"), *option]) == 2
+        assert f"{option[0]} " in capsys.readouterr().err
+
+
+@pytest.mark.skipif(find_spec("pycocotools") is None, reason="pycocotools is not installed")
+def test_objects_are_drawn_and_scored_as_coco_does(tmp_path):
+    train, test = shapes.objects(tmp_path / "a", 6), shapes.objects(tmp_path / "b", 2, seed=1)
+    labels = str(write_images(test, tmp_path / "test.json", "coco"))
+    run = str(tmp_path / "run")
+    own = settings(OBJECTS, models=["fcos"])
+    ObjectDetector(max_trials=1, time_limit=None, settings=own, path=run).fit(train, test)
+    drawn = ["--pictures", str(tmp_path / "drawn")]
+    assert main(["vision", "predict", run, str(tmp_path / "b"), "--out", str(tmp_path / "found.jsonl"), *drawn]) == 0
+    assert sorted(p.name for p in (tmp_path / "drawn").iterdir()) == ["1-0.png", "1-1.png"]
+    assert main(["vision", "evaluate", run, labels, "--out", str(tmp_path / "scores"), "--coco"]) == 0
+    assert {"AP", "AP75"} <= json.loads((tmp_path / "scores" / "metrics.json").read_text()).keys()
