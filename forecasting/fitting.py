@@ -85,9 +85,8 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     notes = [note]
     earliest = panel.head(np.maximum(cuts[-1], 1))
     if not season:
-        # long seasons may show only with what the oldest window is not given to learn from
-        season = max(detect_season(earliest), 1)
-        season = season if season > 1 else detect_season(panel)
+        season = detect_season(earliest)
+        season = season if season > 1 else _long_season(panel, earliest)
         notes.append(Guardrail("Season detection", "done", f"season of {season} steps" if season > 1 else "no season"))
     stationary, calm, tested = panel_is_stationary(earliest)
     text = f"{calm} of {tested} series tested are stationary"
@@ -117,6 +116,12 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     if task.settings.own_metric:
         _try_own(chosen_metric(settings), task)
     return Plan(task, tuple(notes))
+
+
+def _long_season(panel: Panel, earliest: Panel) -> int:
+    """A season that all rows show where those before the oldest cutoff are too few to tell; else 1."""
+    found = detect_season(panel)
+    return found if np.median(earliest.lengths) < 2 * found + 2 else 1
 
 
 def _workers(search: SearchSettings) -> int:
