@@ -8,6 +8,8 @@ import shutil
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from automl.errors import ConfigError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -87,3 +89,23 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     return value.item() if isinstance(value, np.generic) else value
+
+
+def settings_values(raw: dict[str, Any]) -> dict[str, Any]:
+    """Settings as JSON values, as a file gives them back: also paths as text, sets and arrays as lists.
+
+    Raises
+    ------
+    ConfigError : they hold something else.
+    """
+    return dict(json.loads(json.dumps(plain(raw), default=_as_json)))
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise ConfigError(f"the settings hold {value!r}, of type {type(value).__name__}. Fix: give text, numbers or lists.")

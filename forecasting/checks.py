@@ -27,6 +27,9 @@ MANY_CATEGORIES, SHARE_OF_ROWS = 50, 0.2
 BREAK, LEAST_WIDTH, LEAST_WINDOWS, MOST_SERIES = 8.0, 8, 6, 200
 """Robust z-value of a shift that counts as a break; rows of a window; windows a series needs; series looked at."""
 
+_MOST_ROWS = 200_000
+"""Rows of all series together in which a jump of the level is looked for."""
+
 
 def high_cardinality(vocabulary: Mapping[str, Sequence[str]], rows: int) -> Guardrail:
     """Categorical covariates with so many values that few rows speak for each."""
@@ -41,10 +44,6 @@ def high_cardinality(vocabulary: Mapping[str, Sequence[str]], rows: int) -> Guar
     text = f"few rows speak for each value of {told}; kept as codes, and a value never seen counts as unknown"
     worst = max(many, key=lambda c: many[c])
     return Guardrail(name, "alerted", text, affected(0, f"{worst}: {', '.join(list(vocabulary[worst])[:3])}, ..."))
-
-
-_MOST_ROWS = 200_000
-"""Rows of all series together in which a jump of the level is looked for."""
 
 
 def structural_break(panel: Panel, season: int) -> Guardrail:

@@ -264,11 +264,12 @@ def _by_input(
 def _by_column(learner: Pooled, window: Window, *, repeats: int, seed: int) -> Importances:
     """The same by engineered feature: a column of the design matrix takes values of random training rows."""
     plan = learner.plan
-    scaled = plan.scale(window.train)
+    train = plan.lately(window.train)
+    scaled = plan.scale(train)
     rows, series = plan.training_rows(scaled, seed)
     some = _evenly(np.arange(len(rows.target)), _POOL)
     few = type(rows)(rows.target[some], rows.ahead[some], rows.begin[some])
-    pool = plan.design(scaled, few, series[some], plan.past_block(window.train)).x
+    pool = plan.design(scaled, few, series[some], plan.past_block(train)).x
     names = learner.feature_names
     place = {name: k for k, name in enumerate(names)}
 

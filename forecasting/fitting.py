@@ -12,6 +12,7 @@ import numpy as np
 
 from automl.budget import Deadline, ExitCriteria
 from automl.errors import AutoMLError, ConfigError, DataError, LearnerError
+from automl.files import settings_values
 from automl.guardrails import Guardrail, affected
 from automl.memory import cores, free_mb
 from automl.metrics import UserMetric
@@ -253,6 +254,12 @@ def metric_beside(settings: Settings, metric: Metric) -> Metric | None:
     return find_metric("wql") if settings.search.metric is None and metric.name == "mase" else None
 
 
+def _naive(window: backtest.Window, levels: int = 0) -> np.ndarray:
+    """Last values as forecast of a window, alike in all channels, shape [n, h, 1 + levels]."""
+    last = window.train.y[window.train.indptr[1:] - 1]
+    return np.broadcast_to(last[:, None, None], (*window.truth.y.shape, 1 + levels))
+
+
 def _try_own(metric: Metric, task: ForecastTask) -> None:
     """Ask the user's function for one value, before a search fails on every trial.
 
@@ -261,10 +268,8 @@ def _try_own(metric: Metric, task: ForecastTask) -> None:
     ConfigError : it raised something, or returned no number.
     """
     window = task.windows()[0]
-    last = window.train.y[window.train.indptr[1:] - 1]
-    naive = np.broadcast_to(last[:, None, None], (*window.truth.y.shape, 1))
     try:
-        metric.function(window.truth, naive)
+        metric.function(window.truth, _naive(window))
     except ConfigError:
         raise
     except Exception as error:
@@ -280,11 +285,7 @@ def _scorable(task: ForecastTask) -> tuple[ForecastTask, list[Guardrail]]:
     if task.settings.own_metric or name in CORRELATIONS:
         return task, []
     metric, levels = find_metric(name), len(task.settings.levels)
-    good = []
-    for window in task.windows():
-        last = window.train.y[window.train.indptr[1:] - 1]
-        naive = np.broadcast_to(last[:, None, None], (*window.truth.y.shape, 1 + levels))
-        good.append(bool(np.isfinite(metric.function(window.truth, naive))))
+    good = [bool(np.isfinite(metric.function(w.truth, _naive(w, levels)))) for w in task.windows()]
     if all(good) or not any(good):
         return task, []
     text = (
@@ -530,7 +531,7 @@ def settings_to_json(settings: Settings) -> dict[str, Any]:
     asked = settings.search.metric
     raw = asdict(replace(settings, search=replace(settings.search, metric=None)))
     raw["search"]["metric"] = asked.to_json() if isinstance(asked, UserMetric) else asked
-    return dict(json.loads(json.dumps(raw)))
+    return settings_values(raw)
 
 
 def settings_from_json(raw: dict[str, Any]) -> Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import sys
 from dataclasses import replace
@@ -16,7 +15,7 @@ from automl.errors import AutoMLError, ConfigError, RunError
 from forecastle.cli_many import many
 from forecastle.cli_tabular import tabular
 from forecastle.cli_vision import vision
-from forecastle.talk import check_writable, numbers, print_table, reason, say, show, write
+from forecastle.talk import check_writable, numbers, print_table, reason, say, show, write, write_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -481,7 +480,6 @@ def _evaluate(
     model: str | None = None,
     quantiles: tuple[float, ...] = (),
 ) -> None:
-    import json
 
     from forecasting.plots import forecast_html
 
@@ -496,9 +494,8 @@ def _evaluate(
     write(result.predictions, out / "predictions.csv", "predictions")
     write(result.by_series, out / "metrics_by_series.csv", "metrics of each series")
     path = out / "metrics.json"
-    # JSON knows no NaN: a metric that is not defined on this data is null
-    numbers = {n: None if math.isnan(v) else v for n, v in {**result.metrics, **result.counts}.items()}
-    path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    numbers = {**result.metrics, **result.counts}
+    write_metrics(path, numbers)
     shown = ", ".join(f"{name} {result.metrics[name]:.4g}" for name in ("mase", "wape", "wql") if name in numbers)
     say(f"metrics: {path} ({shown})")
     drawn = forecast_html(result.predictions, result.predictions, out / "predictions.html", **_roles(run))

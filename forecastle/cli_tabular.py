@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from automl.errors import ConfigError, DataError, RunError
-from forecastle.talk import check_writable, say, show, write
+from forecastle.talk import check_writable, say, show, write, write_metrics
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -108,8 +106,7 @@ def score_rows(
         say(f"{data} has no column {target!r}: there are no metrics.")
         return
     scores = fitted.evaluate(data, target, model=model)
-    known = {name: value if math.isfinite(value) else None for name, value in scores.items()}  # JSON has no NaN
-    (out / "metrics.json").write_text(json.dumps(known, indent=1), encoding="utf-8")
+    write_metrics(out / "metrics.json", scores)
     fitted.report(out / "report.html", data, target, model=model)
     say(f"metrics: {out / 'metrics.json'}; charts: {out / 'report.html'}")
 

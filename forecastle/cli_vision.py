@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from automl.errors import ConfigError, RunError
-from forecastle.talk import check_writable, say, show, write
+from forecastle.talk import check_writable, say, show, write, write_metrics
 
 if TYPE_CHECKING:
     from vision.estimators import _AutoVision
@@ -92,8 +92,8 @@ def predict(
     """Predict images: a JSON object a line, with labels and probabilities, or boxes and outlines."""
     check_writable(out.parent)
     fitted = opened(run)
-    if pictures is not None and not hasattr(fitted, "draw"):
-        raise ConfigError("--pictures draws objects, and this model finds classes.")
+    if pictures is not None:
+        _finds_objects(fitted, "--pictures")
     found = fitted.answers(images, model=model)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("".join(json.dumps(one) + "\n" for one in found), encoding="utf-8")
@@ -117,12 +117,13 @@ def evaluate(
     check_writable(out)
     fitted = opened(run)
     rows = _where(where)
-    more = {"coco": True} if coco else {}
-    if coco and not hasattr(fitted, "draw"):
-        raise ConfigError("--coco scores objects, and this model finds classes.")
+    more = {}
+    if coco:
+        _finds_objects(fitted, "--coco")
+        more = {"coco": True}
     scores = fitted.evaluate(images, where=rows, model=model, **more)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "metrics.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
+    write_metrics(out / "metrics.json", scores)
     write(fitted.by_label(images, where=rows, model=model), out / "by_label.csv", "by label")
     write(fitted.by_image(images, where=rows, model=model), out / "by_image.csv", "by image")
     fitted.gallery(out / "worst.html", images, where=rows, model=model)
@@ -176,6 +177,13 @@ def _class_of(run: Path) -> Any:
     if task.removeprefix("vision.") not in _TASKS or not task.startswith("vision."):
         raise RunError(f"{run} is a run of {task}. Fix: forecastle predict {run}")
     return _estimator(task.removeprefix("vision."))
+
+
+def _finds_objects(fitted: _AutoVision, option: str) -> None:
+    from vision.answers import ObjectAnswers
+
+    if not isinstance(fitted, ObjectAnswers):
+        raise ConfigError(f"{option} is about objects, and this model finds classes.")
 
 
 def _where(text: str | None) -> dict[str, str] | None:

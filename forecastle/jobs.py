@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
+from automl import memory
 from automl.errors import ConfigError
 from forecastle.job_blocks import (
     STRICT,
@@ -181,7 +181,7 @@ class Job:
                 n_windows=self.data.n_cross_validations,
                 window_step="auto" if f.cv_step_size is None else f.cv_step_size,
                 workers=limits.max_concurrent_trials,
-                threads=(os.cpu_count() or 1) if cores == _ALL_CORES else cores,
+                threads=memory.cores() if cores == _ALL_CORES else cores,
                 allowed=_names(training.allowed_training_algorithms) or None,
                 blocked=_names(training.blocked_training_algorithms),
                 own_learners=dict(training.own_learners),

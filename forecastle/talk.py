@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from automl.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pandas import DataFrame
@@ -32,6 +34,12 @@ def write(frame: DataFrame, path: Path, what: str) -> None:
     from forecastle.tables import write_table
 
     say(f"{what}: {write_table(frame, path)}")
+
+
+def write_metrics(path: Path, scores: Mapping[str, float]) -> None:
+    """Write metrics as JSON, which knows no NaN: one that is not defined on the data is null."""
+    known = {name: value if math.isfinite(value) else None for name, value in scores.items()}
+    path.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
 
 
 def show(frame: DataFrame, title: str) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict, dataclass, replace
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from automl.budget import Deadline, ExitCriteria
 from automl.bundle import read_state
-from automl.errors import AutoMLError, ConfigError, LearnerError
-from automl.files import plain
+from automl.errors import AutoMLError, LearnerError
+from automl.files import settings_values
 from automl.memory import cores
 from automl.search import BEFORE_ITS_TURN, Search
 from tabular.ensembles import STACKING, VOTING, Assembly, Stack
@@ -329,18 +327,7 @@ def _choose(losses: Mapping[str, float], *, sure: bool) -> str:
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:
     """Settings as JSON values."""
-    return dict(json.loads(json.dumps(plain(asdict(settings)), default=_written)))
-
-
-def _written(value: Any) -> Any:
-    """Values that JSON does not know: paths as text, sets and arrays as lists."""
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    raise ConfigError(f"the settings hold {value!r}, of type {type(value).__name__}. Fix: give text, numbers or lists.")
+    return settings_values(asdict(settings))
 
 
 def settings_from_json(raw: dict[str, Any]) -> Settings:

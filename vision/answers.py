@@ -54,10 +54,15 @@ class Answers:
         with all_named(paths):
             return self._fitted().predict(paths, model, self._settings.search.device)
 
-    def _once(self, paths: Sequence[str], model: str | None, predict: Callable[[], Any]) -> Any:
-        """Predictions for scores, tables and pictures, which are often asked for one after the other: made but once."""
+    def _once(self, paths: Sequence[str], model: str | None, predict: Callable[[], Any], what: str = "") -> Any:
+        """Predictions for scores, tables and pictures, which are often asked for one after the other: made but once.
+
+        Parameters
+        ----------
+        what : of several that are made for the same images.
+        """
         fitted = self._fitted()
-        asked = model or fitted.best, [(p, Path(p).stat().st_mtime_ns) for p in paths]
+        asked = what, model or fitted.best, [(p, Path(p).stat().st_mtime_ns) for p in paths]
         if self._last is None or self._last[0] is not fitted or self._last[1] != asked:
             self._last = fitted, asked, predict()
         return self._last[2]
@@ -150,7 +155,7 @@ class Answers:
 
         from automl.runs import model_names
 
-        name = max(self._fitted().entry(model), key=lambda pair: pair[1])[0]
+        name = self._fitted().heaviest(model)
         run = getattr(self, "run_", None)
         if run is None or not run.trials_path.is_dir():
             raise ConfigError("the run's folder is not at hand. Fix: load(the run's folder).")
@@ -365,7 +370,7 @@ class ObjectAnswers(Answers):
         out.mkdir(parents=True, exist_ok=True)
         stems = [Path(p).stem for p in paths]
         files = [out / (f"{s}.png" if stems.count(s) == 1 else f"{k}-{s}.png") for k, s in enumerate(stems)]
-        for path, file, found in zip(paths, files, self._predicted(paths, model), strict=True):
+        for path, file, found in zip(paths, files, self._shown(paths, model), strict=True):
             draw_objects(load_picture(path), found, None, self.classes_.tolist()).save(file)
         return files
 
@@ -424,6 +429,11 @@ class ObjectAnswers(Answers):
         bad = frame[["missed", "wrong", "false", "duplicate"]].sum(axis=1)
         return frame.iloc[np.argsort(-bad.to_numpy(), kind="stable")].reset_index(drop=True)
 
+    def _shown(self, paths: Sequence[str], model: str | None) -> list[Objects]:
+        """Objects that `predict` gives, for answers and pictures of the same images."""
+        found: list[Objects] = self._once(paths, model, lambda: self._predicted(paths, model), "shown")
+        return found
+
     def _given(self, images: Any, where: Mapping[str, str] | None, model: str | None) -> tuple[ImageSet, list[Objects]]:
         """Labelled images, and the objects that `predict` gives."""
         truth = self._truth(images, where)
@@ -457,7 +467,7 @@ class ObjectAnswers(Answers):
         member: Any = self._fitted().single(model)
         most = int(member.params["max_number_of_polygon_points"])
         out = []
-        for path, found in zip(named(paths), self._predicted(paths, model), strict=True):
+        for path, found in zip(named(paths), self._shown(paths, model), strict=True):
             boxes = []
             for k in range(len(found)):
                 box = dict(zip(("topX", "topY", "bottomX", "bottomY"), map(float, found.boxes[k]), strict=True))

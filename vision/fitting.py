@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ import numpy as np
 from automl.budget import ExitCriteria
 from automl.ensemble import bagged_weights, combine
 from automl.errors import AutoMLError, ConfigError, LearnerError
+from automl.files import settings_values
 from automl.memory import cores
 from automl.policies import policy_of, policy_to_json
 from automl.runs import model_names
@@ -202,7 +201,7 @@ def settings_to_json(settings: Settings) -> dict[str, Any]:
     raw = asdict(replace(settings, search=replace(settings.search, space={}, policy=None)))
     raw["search"]["policy"] = policy
     raw["search"]["space"] = {name: _dimension_json(d) for name, d in settings.search.space.items()}
-    return dict(json.loads(json.dumps(raw, default=os.fspath)))
+    return settings_values(raw)
 
 
 def _dimension_json(given: Any) -> Any:

@@ -61,10 +61,13 @@ class VisionModel:
             return combine([np.asarray(f, dtype=float) for f in found], [w for _, w in pairs])
         return found[0]
 
+    def heaviest(self, model: str | None) -> str:
+        """Name of the member of an entry that counts most."""
+        return max(self.entry(model), key=lambda pair: pair[1])[0]
+
     def single(self, model: str | None) -> Member:
         """Network of an entry that counts most."""
-        name, _ = max(self.entry(model), key=lambda pair: pair[1])
-        return self.members[name]
+        return self.members[self.heaviest(model)]
 
     def save(self, path: Path, manifest: Mapping[str, Any]) -> None:
         """Write into a folder."""

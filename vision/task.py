@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import numpy as np
 
 from automl.bundle import read_state, write_state
 from automl.errors import LearnerError
-from automl.files import write_json
+from automl.files import settings_values, write_json
 from automl.metrics import CLASSIFICATION, Metric
 from automl.trial import Evaluation
 from vision.data.records import OBJECTS, Image, ImageSet, Thing
@@ -182,7 +181,7 @@ def save_task(task: VisionTask) -> None:
         "train": images_json(task.train),
         "held": images_json(task.held),
     }
-    write_state(task.folder / "task", (json.loads(json.dumps(own, default=os.fspath)), {}))
+    write_state(task.folder / "task", (settings_values(own), {}))
 
 
 def open_task(directory: str) -> VisionTask:

@@ -8,6 +8,7 @@ import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from automl import memory
 from automl.engines.base import RETRIES, EngineExecutor
 from automl.engines.connection import Shared, reach
 from automl.engines.task import perform
@@ -86,7 +87,7 @@ def _configure(conf: Any, master: str | None, workers: int | None, threads: int)
     """Settings of a session of ours; what the user has configured stands."""
     master = master or conf.get("spark.master", "local[*]")
     if _LOCAL.fullmatch(master):
-        cores = (workers or max(1, (os.cpu_count() or 1) // threads)) * threads
+        cores = (workers or max(1, memory.cores() // threads)) * threads
         master = f"local[{cores},{RETRIES + 1}]"  # plain local mode runs nothing twice
     if master.startswith("local"):
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)

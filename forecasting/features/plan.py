@@ -175,6 +175,10 @@ class FeaturePlan:
         furthest = max([*self.lags, *self.windows, *(n * self.season for n in (3, *self.spans)), *self.further])
         return max(2 * furthest + 2 * self.horizon, _ENOUGH_ROWS // panel.n_series)
 
+    def lately(self, panel: Panel) -> Panel:
+        """The rows of a panel that are looked at."""
+        return panel.tail(self.recent) if self.recent else panel
+
     # -- names ------------------------------------------------------------------------------------------------------
 
     @property
@@ -520,7 +524,7 @@ def forecast_rounds(
 
     Past the trained horizon (one step for recursive models) forecasts are fed back as history.
     """
-    panel = panel.tail(plan.recent) if plan.recent else panel
+    panel = plan.lately(panel)
     scaled = plan.scale(panel, future)
     past = plan.past_block(panel)
     z = scaled.z

@@ -74,7 +74,7 @@ class Pooled(ABC):
         context.deadline.check(f"building features for {self.name}")
         values = {k: v for k, v in self._params().items() if k in _PLAN_FIELDS}
         plan = FeaturePlan.fit(panel, PlanSettings(**values), context)
-        panel = panel.tail(plan.recent) if plan.recent else panel
+        panel = plan.lately(panel)
         scaled = plan.scale(panel)
         rows, series = plan.training_rows(scaled, context.seed)
         if len(rows.target) < _LEAST_ROWS:

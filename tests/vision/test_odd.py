@@ -111,6 +111,18 @@ def test_names_with_spaces_stay_whole_in_the_report(tmp_path):
     assert note.details[0][0].endswith("a b.png")
 
 
+def test_files_are_decoded_once_to_be_checked(tmp_path, monkeypatch):
+    images, looks = shapes.classes(tmp_path, 3), []
+    whole = load_picture
+    monkeypatch.setattr("vision.data.pictures.load_picture", lambda *given: looks.append(given) or whole(*given))
+    first = check_images(images)
+    assert check_images(images) == first
+    assert len(looks) == 3
+    Pillow.new("RGB", (5, 4)).save(images.images[1].path)
+    assert check_images(images)[0].images[1].width == 5
+    assert len(looks) == 4
+
+
 def test_files_that_are_gone_are_named_with_their_count(tmp_path):
     train, test = shapes.classes(tmp_path / "a", 12), shapes.classes(tmp_path / "b", 5, seed=1)
     model = ImageClassifier(max_trials=1, time_limit=None, settings=settings()).fit(train)
@@ -282,7 +294,7 @@ def test_a_segmenter_goes_on_with_the_shape_it_had(tmp_path):
     assert not [k for k in moved if "running" not in k and "batches" not in k]
 
 
-def test_sizes_noted_in_labels_are_not_believed_when_scored(tmp_path):
+def test_sizes_noted_in_labels_are_not_believed_when_scored(tmp_path, monkeypatch):
     train = shapes.objects(tmp_path / "a", 6, outlines=True)
     test = shapes.objects(tmp_path / "b", 3, seed=1, outlines=True)
     own = settings(OBJECTS, models=["maskrcnn"])
@@ -290,7 +302,11 @@ def test_sizes_noted_in_labels_are_not_believed_when_scored(tmp_path):
     right = model.evaluate(test)
     larger = [i.__class__(i.path, (), i.things, 10 * i.width, 10 * i.height) for i in test.images]
     assert model.evaluate(ImageSet.of("segmentation", larger)) == right
+    predicted, whole = [], type(model)._predicted
+    monkeypatch.setattr(type(model), "_predicted", lambda *given: predicted.append(1) or whole(*given))
+    assert len(model.answers(test)) == 3
     files = model.draw(tmp_path / "drawn", test)
+    assert len(predicted) == 1
     assert [load_picture(f).width >= 64 for f in files] == [True] * 3
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +16,6 @@ from automl.guardrails import Guardrail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from vision.data.records import Image, ImageSet
 
@@ -122,7 +123,19 @@ def _turned(images: ImageSet, found: Sequence[tuple[Image, str]]) -> list[Guardr
 
 def _measured(image: Image) -> tuple[Image, str]:
     try:
-        picture = load_picture(image.path)
+        state = Path(image.path).stat()
+    except OSError:
+        size, problem = (0, 0), f"{image.path} is missing"
+    else:
+        size, problem = _looked_at(image.path, state.st_mtime_ns, state.st_size)
+    return (image, problem) if problem else (replace(image, width=size[0], height=size[1]), "")
+
+
+@lru_cache(maxsize=100_000)
+def _looked_at(path: str, changed: int, length: int) -> tuple[tuple[int, int], str]:  # noqa: ARG001 - tell files apart
+    """Width and height of an image, or what is wrong with it; a file is decoded again only when it has changed."""
+    try:
+        picture = load_picture(path)
     except DataError as error:
-        return image, str(error).rstrip(".")
-    return replace(image, width=picture.width, height=picture.height), ""
+        return (0, 0), str(error).rstrip(".")
+    return (picture.width, picture.height), ""

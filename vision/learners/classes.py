@@ -6,8 +6,8 @@ out-of-distribution, ICLR.
 
 from __future__ import annotations
 
+import io
 import math
-import os
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from automl.errors import ConfigError, DeadlineExceededError, LearnerError
-from automl.files import put
+from automl.files import write_atomic
 from vision.config import Training
 from vision.learners.base import Fit, kept_choice, member_of, pack, saved_states, unpack
 from vision.models.backbones import BACKBONES, ONE_SIZE, build
@@ -202,10 +202,9 @@ def frozen_features(
             found.append(both.float().cpu().numpy())
     out = np.concatenate(found, axis=1)
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(f".{os.getpid()}.part")  # other workers may be at it too
-    with partial.open("wb") as stream:
-        np.save(stream, out)
-    put(partial, file)
+    content = io.BytesIO()
+    np.save(content, out)
+    write_atomic(file, content.getvalue())
     return out
 
 
