@@ -19,6 +19,7 @@ _NAMES = {
     "Panel": "forecasting.panel",
     "TimeGrid": "forecasting.timegrid",
     "datasets": "forecasting.datasets",
+    "pivot": "forecasting.lagged",
     "plots": "forecasting.plots",
     "register_learner": "forecasting.learners.own",
     "unregister_learner": "forecasting.learners.own",

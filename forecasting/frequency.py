@@ -202,8 +202,11 @@ def anchor(stamps: DatetimeIndex, freq: str) -> TimeGrid:
     values = stamps.as_unit("ns")
     if isinstance(offset, pd.offsets.Tick | pd.offsets.Day):
         step = pd.Timedelta(f"{offset.n}D" if isinstance(offset, pd.offsets.Day) else offset).value
-        remainder, count = np.unique(values.asi8 % step, return_counts=True)
-        phase = int(remainder[count.argmax()])
+        of_step = values.asi8 % step
+        phase = int(of_step[0])
+        if (of_step != phase).any():
+            remainder, count = np.unique(of_step, return_counts=True)
+            phase = int(remainder[count.argmax()])
         first = int(values.asi8.min())
         return TimeGrid(freq, str(pd.Timestamp(first + (phase - first) % step)))
     for stamp in values.unique().sort_values():

@@ -233,13 +233,13 @@ def read_ids(data: pd.DataFrame, ids: tuple[str, ...]) -> tuple[list[Key], np.nd
         if missing.any():
             raise DataError(f"id column {name!r} has {missing.sum()} missing values, first in row {missing.argmax()}.")
     parts = [_factorized(data[c]) for c in ids]
-    row = np.zeros(len(data), dtype=np.int64)
-    level_of = np.empty((len(ids), 0), dtype=np.int64)
-    for k, (codes, levels) in enumerate(parts):
+    row = parts[0][0]
+    level_of = np.arange(len(parts[0][1]))[None, :]
+    for codes, levels in parts[1:]:
         # numbered anew after every column, so that many columns with many values cannot overflow
         unique, row = np.unique(row * len(levels) + codes, return_inverse=True)
         before, own = np.divmod(unique, len(levels))
-        level_of = np.vstack([level_of[:, before], own]) if k else own[None, :]
+        level_of = np.vstack([level_of[:, before], own])
     columns = [[_plain(levels[at]) for at in level_of[k]] for k, (_, levels) in enumerate(parts)]
     return list(zip(*columns, strict=True)), row
 

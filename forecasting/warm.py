@@ -20,6 +20,7 @@ def warm() -> dict[str, float]:
     from forecasting.features.decompose import decompose
     from forecasting.features.plan import FeaturePlan
     from forecasting.features.settings import PlanSettings
+    from forecasting.lagged import pivot
     from forecasting.learners.batch import Batch
     from forecasting.learners.mstl import MSTL
 
@@ -33,6 +34,7 @@ def warm() -> dict[str, float]:
     plan = FeaturePlan.fit(panel, PlanSettings(), context)
     scaled = plan.scale(panel)
     plan.design(scaled, *plan.training_rows(scaled, 0))
+    pivot(panel, lags=[1], windows=[2])
     seconds = {"features": perf_counter() - start}
     for name in LEARNERS:
         cls = LEARNERS.load(name)

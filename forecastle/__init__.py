@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from forecasting.config import Columns, Covariates, DataSettings, FeatureSettings, SearchSettings, Settings
     from forecasting.forecaster import Forecaster
     from forecasting.hierarchical import HierarchicalForecaster
+    from forecasting.lagged import pivot
     from forecasting.learners.own import register_learner, unregister_learner
     from forecasting.many.models import ManyModels
     from tabular.estimators import AutoClassifier, AutoRegressor
@@ -48,6 +49,7 @@ __all__ = [
     "UserMetric",
     "__version__",
     "datasets",
+    "pivot",
     "plots",
     "register_learner",
     "unregister_learner",
@@ -60,6 +62,7 @@ _HOMES = {
     "automl.runs": ("Run",),
     "forecasting.forecaster": ("Forecaster",),
     "forecasting.hierarchical": ("HierarchicalForecaster",),
+    "forecasting.lagged": ("pivot",),
     "forecasting.many.models": ("ManyModels",),
     "tabular.estimators": ("AutoClassifier", "AutoRegressor"),
     "vision.estimators": ("ImageClassifier", "InstanceSegmenter", "MultiLabelImageClassifier", "ObjectDetector"),
