@@ -52,6 +52,10 @@ class Deadline:
         """Return a deadline `seconds` before this one."""
         return Deadline(self.at - seconds)
 
+    def later(self, seconds: float) -> Deadline:
+        """Return a deadline `seconds` after this one."""
+        return Deadline(self.at + seconds)
+
     def check(self, doing: str) -> None:
         """Raise DeadlineExceededError naming what was going on when time ran out."""
         if self.passed:

@@ -50,6 +50,10 @@ _RESERVE_LEAST, _RESERVE_SHARE, _RESERVE_MOST = 3.0, 0.03, 0.5
 _RESERVE_A_VALUE = 2e-5
 """Seconds for each value of the windows: weights and widths are chosen on them, and large panels are written."""
 
+_GRACE, _GRACE_SHARE = 1.0, 0.05
+"""Seconds, and share of the limit, that refits may take beyond it where the machine was slower than foreseen: what is
+not fitted again by then is lost to the forecast."""
+
 _TRIAL_SHARE = 0.35
 _SLOWER = 1.5
 """A refit sees more rows than the fits it is predicted from, on a machine that may be busier."""
@@ -472,7 +476,8 @@ class Fitting:
         wanted = {best.number, *(k for weights in entries.values() for k in weights)}
         share = {k: float(np.mean(w)) for weights in entries.values() for k, w in weights.items()}
         order = sorted((r for r in assembly.records if r.number in wanted), key=lambda r: -share.get(r.number, 0.0))
-        states, failed = self._refit(search, [r for r in order if r.number not in self._lost], deadline)
+        late = deadline.later(_GRACE + _GRACE_SHARE * (s.limits.time_limit or 0.0))
+        states, failed = self._refit(search, [r for r in order if r.number not in self._lost], late)
         failed |= {r.number: "lost in the replayed run" for r in order if r.number in self._lost}
         place = {r.number: i for i, r in enumerate(r for r in records if r.usable)}
         self.run.amend(lost=sorted(place[k] for k in failed))

@@ -243,6 +243,7 @@ def _portfolio(
     weeks += [of("SeasonalWindowAverage", {"season": m, "window": 4}, cost=0.01) for m in longer]
     own = [of(name, space=search_space(name)) for name in search.own_learners]
     trees = space["ExtremeRandomTrees"]
+    leaves: dict[str, JsonScalar] = {"base": "level", "transform": "auto", **thinned(_SEEN)}
     slow: dict[str, JsonScalar] = {**light, "objective": "regression", "n_estimators": 300, "learning_rate": 0.03}
     return [
         of("SeasonalNaive", cost=0.01),
@@ -258,6 +259,7 @@ def _portfolio(
         *weeks,
         of("LightGBM", {**light, "base": "level", "weighting": "volume"}, cost=1),
         of("QuantileLightGBM", quantile, space=space["QuantileLightGBM"], cost=2),
+        of("QuantileForest", {**leaves, "weighting": "volume"}, space=space["QuantileForest"], cost=2),
         *near,
         of("Naive", cost=0.01),
         of("Average", cost=0.01),
@@ -267,6 +269,7 @@ def _portfolio(
         local("Arimax"),
         of("QuantileLightGBM", {**quantile, "base": "level", "weighting": "volume"}, cost=2),
         *near_quantile,
+        of("QuantileForest", {**leaves, "base": direct["base"]}, cost=2),
         local("Theta", method="optimized"),
         *units,
         local("ComplexSmoothing"),

@@ -30,6 +30,11 @@ SPACES: dict[str, dict[str, Dimension]] = {
         "min_child_samples": Int(15, 150, log=True),
         "colsample": Float(0.15, 0.9, log=True),
     },
+    "QuantileForest": {
+        **_COMMON,
+        "min_samples_leaf": Int(3, 40, log=True),
+        "max_features": Float(0.15, 0.9),
+    },
     "ElasticNet": {
         **_COMMON,
         "strategy": Choice(("direct", "recursive")),

@@ -107,6 +107,7 @@ LEARNERS = Registry(
         "Prophet": "forecasting.learners.prophet:Prophet",
         "LightGBM": "forecasting.learners.regression:LightGBM",
         "QuantileLightGBM": "forecasting.learners.quantile:QuantileLightGBM",
+        "QuantileForest": "forecasting.learners.forest:QuantileForest",
         "ElasticNet": "forecasting.learners.scikit:ElasticNet",
         "RandomForest": "forecasting.learners.scikit:RandomForest",
         "ExtremeRandomTrees": "forecasting.learners.scikit:ExtremeRandomTrees",

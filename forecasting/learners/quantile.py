@@ -1,7 +1,8 @@
-"""A pooled regressor that learns quantiles, so that a forecast's width depends on the row and may be lopsided."""
+"""Pooled regressors that learn quantiles, so that a forecast's width depends on the row and may be lopsided."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from forecasting.features.plan import forecast_rounds
 from forecasting.intervals import at_levels
-from forecasting.learners.regression import LightGBM, StopAtDeadline
+from forecasting.learners.regression import LightGBM, Pooled, StopAtDeadline
 from forecasting.panel import Forecast
 
 if TYPE_CHECKING:
@@ -20,41 +21,16 @@ if TYPE_CHECKING:
     from forecasting.panel import Future, Panel
 
 
-@dataclass(kw_only=True)
-class QuantileLightGBM(LightGBM):
-    """Gradient boosted trees by pinball loss, a model a level on the same binned rows, put in order where they cross.
+class LearnsQuantiles(Pooled):
+    """What regressors share that learn some levels; others are read off on the scale of normal scores."""
 
-    The point is the median, so `objective` has no say. Source: Koenker & Bassett (1978), Econometrica 46(1);
-    rearrangement: Chernozhukov, Fernandez-Val & Galichon (2010), Econometrica 78(3).
-    """
-
-    n_estimators: int = 100
-    learning_rate: float = 0.08
-    num_leaves: int = 15
-    min_child_samples: int = 40
-    max_rows: int = 30_000
-
-    _boosters: Any = field(default=None, init=False, repr=False, compare=False)
-
-    name: ClassVar[str] = "QuantileLightGBM"
     native_quantiles: ClassVar[bool] = True
-    levels: ClassVar[tuple[float, ...]] = (0.1, 0.3, 0.5, 0.7, 0.9)
-    """Levels that are learned; others are read off on the scale of normal scores."""
+    levels: ClassVar[tuple[float, ...]]
+    """Levels that are learned, ascending, the median in the middle."""
 
-    def _fit(self, design: Design, weight: np.ndarray, context: FitContext) -> None:
-        import lightgbm
-
-        data = self._dataset(design, weight)
-        stop = StopAtDeadline(context)
-        params = self._boosting(design, context) | {"objective": "quantile"}
-        self._boosters = [
-            lightgbm.train(params | {"alpha": q}, data, num_boost_round=self.n_estimators, callbacks=[stop])
-            for q in self.levels
-        ]
-
+    @abstractmethod
     def _predict_levels(self, x: np.ndarray) -> np.ndarray:
         """Quantiles at the learned levels, on the model's scale, ascending. Shape [r, len(levels)]."""
-        return np.sort(np.stack([b.predict(x, num_threads=1) for b in self._boosters], axis=1).astype(float), axis=1)
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
         return self._predict_levels(x)[:, len(self.levels) // 2]
@@ -64,8 +40,12 @@ class QuantileLightGBM(LightGBM):
         return 0.0
 
     def contributions(self, x: np.ndarray) -> Contributions | None:  # noqa: ARG002 - shared form
-        """None: a median may come from any of the models where they cross."""
+        """None: a median is no sum of what trees say."""
         return None
+
+    def contribution_work(self) -> float:
+        """Operations that the contributions of one row take: there are none."""
+        return 0.0
 
     def forecast(self, panel: Panel, future: Future, quantiles: tuple[float, ...]) -> Forecast:
         """Forecast every series of the panel, known to `fit` or not.
@@ -99,6 +79,40 @@ class QuantileLightGBM(LightGBM):
                     )
             blocks.append(values.reshape(n, -1, 1 + len(quantiles)))
         return Forecast(np.concatenate(blocks, axis=1), quantiles)
+
+
+@dataclass(kw_only=True)
+class QuantileLightGBM(LearnsQuantiles, LightGBM):
+    """Gradient boosted trees by pinball loss, a model a level on the same binned rows, put in order where they cross.
+
+    The point is the median, so `objective` has no say. Source: Koenker & Bassett (1978), Econometrica 46(1);
+    rearrangement: Chernozhukov, Fernandez-Val & Galichon (2010), Econometrica 78(3).
+    """
+
+    n_estimators: int = 100
+    learning_rate: float = 0.08
+    num_leaves: int = 15
+    min_child_samples: int = 40
+    max_rows: int = 30_000
+
+    _boosters: Any = field(default=None, init=False, repr=False, compare=False)
+
+    name: ClassVar[str] = "QuantileLightGBM"
+    levels: ClassVar[tuple[float, ...]] = (0.1, 0.3, 0.5, 0.7, 0.9)
+
+    def _fit(self, design: Design, weight: np.ndarray, context: FitContext) -> None:
+        import lightgbm
+
+        data = self._dataset(design, weight)
+        stop = StopAtDeadline(context)
+        params = self._boosting(design, context) | {"objective": "quantile"}
+        self._boosters = [
+            lightgbm.train(params | {"alpha": q}, data, num_boost_round=self.n_estimators, callbacks=[stop])
+            for q in self.levels
+        ]
+
+    def _predict_levels(self, x: np.ndarray) -> np.ndarray:
+        return np.sort(np.stack([b.predict(x, num_threads=1) for b in self._boosters], axis=1).astype(float), axis=1)
 
     def _regressor_state(self) -> State:
         return {}, {f"booster{k}": b.model_to_string().encode() for k, b in enumerate(self._boosters)}

@@ -28,6 +28,7 @@ SMALL = {
     "QuantileLightGBM": {"n_estimators": 10},
     "RandomForest": {"n_estimators": 5},
     "ExtremeRandomTrees": {"n_estimators": 5},
+    "QuantileForest": {"n_estimators": 5},
     "TCNForecaster": {"max_epochs": 2},
     "PmdArima": {"max_p": 1, "max_q": 1, "max_P": 0, "max_Q": 0, "max_order": 2, "maxiter": 3},
 }

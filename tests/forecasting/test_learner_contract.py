@@ -25,6 +25,7 @@ SMALL = {
     "QuantileLightGBM": {"n_estimators": 20, "min_child_samples": 5},
     "RandomForest": {"n_estimators": 5},
     "ExtremeRandomTrees": {"n_estimators": 5},
+    "QuantileForest": {"n_estimators": 5},
     "GradientBoosting": {"n_estimators": 10},
     "XGBoost": {"n_estimators": 20},
     "TCNForecaster": {"max_epochs": 2},
