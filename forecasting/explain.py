@@ -237,7 +237,8 @@ def _onto_target(learner: Pooled, part: Round, found: Contributions) -> tuple[np
     base, moved = inverse(start, part.shift), found.values.sum(axis=1)
     held = part.z != part.design.base + part.predicted * scale
     end = np.where(held, part.value, inverse(start + moved * scale, part.shift))
-    slope = scale * (np.exp(start) if learner.plan.log else 1.0)
+    plain = np.isnan(part.shift)
+    slope = scale * np.where(plain, 1.0, np.exp(np.where(plain, 0.0, start)))
     still = np.abs(moved) < _STILL
     return base, np.where(still, slope, (end - base) / np.where(still, 1.0, moved))
 

@@ -60,7 +60,8 @@ class Scaled:
     z : shape [rows] transformed target, NaN in future rows.
     indptr, lengths : flat layout including `horizon` future rows a series; rows of history alone.
     scale : shape [n], typical change of z per series, > 0.
-    shift : shape [n], what is added before the log: 0, or the mean of a series that comes near zero.
+    shift : shape [n], what is added before the log: 0, or the mean of a series that comes near zero; NaN where there is
+        no log.
     bounds : shape [n, 2], lowest and highest z of the history.
     fixed : shape [rows, k] float32, features that do not depend on the target.
     weight : shape [rows], 0 where nothing is to be learned. parts : STL decompositions of z, where asked for.
@@ -272,8 +273,8 @@ class FeaturePlan:
         horizon = future.horizon if future else 0
         sizes = panel.lengths + horizon
         indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        shift = log_shifts(panel) if self.log else np.zeros(panel.n_series)
-        z_history = self._transform(panel.y, np.repeat(shift, panel.lengths))
+        shift = log_shifts(panel) if self.log else np.full(panel.n_series, np.nan)
+        z_history = _transformed(panel.y, np.repeat(shift, panel.lengths))
         rows = np.arange(panel.n_rows) + np.repeat(indptr[:-1] - panel.indptr[:-1], panel.lengths)
         z = np.full(indptr[-1], np.nan)
         z[rows] = z_history
@@ -378,16 +379,15 @@ class FeaturePlan:
     def bounded(self, z: np.ndarray, series: np.ndarray, scaled: Scaled) -> np.ndarray:
         """Clip z to two ranges beyond what the series has shown (half a range on a log scale)."""
         low, high = scaled.bounds[series, 0], scaled.bounds[series, 1]
-        room = np.maximum(high - low, 4 * scaled.scale[series]) * (0.5 if self.log else 2.0)
+        room = np.maximum(high - low, 4 * scaled.scale[series]) * np.where(np.isnan(scaled.shift[series]), 2.0, 0.5)
         return np.clip(z, low - room, high + room)
 
     def inverse(self, z: np.ndarray, shift: np.ndarray) -> np.ndarray:
         """Undo the transform."""
-        return np.maximum(np.exp(z) - shift, 0.0) if self.log else z
-
-    def _transform(self, y: np.ndarray, shift: np.ndarray) -> np.ndarray:
-        # a later history may touch zero or go below although the training one did not
-        return np.log(np.maximum(np.maximum(y, 0.0) + shift, np.finfo(float).tiny)) if self.log else y
+        if not self.log:
+            return z
+        plain = np.isnan(shift)
+        return np.where(plain, z, np.maximum(np.exp(np.where(plain, 0.0, z)) - shift, 0.0))
 
     def _base(self, z: np.ndarray, rows: Rows, level: np.ndarray) -> np.ndarray:
         if self.settings.base == "none":
@@ -549,6 +549,14 @@ def direct_forecast(
     """Point forecasts of a one-model-for-every-h predictor (see `forecast_rounds`). Shape [n, horizon]."""
     rounds = forecast_rounds(plan, predict, panel, future)
     return np.concatenate([r.value.reshape(panel.n_series, -1) for r in rounds], axis=1)
+
+
+def _transformed(y: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Logs of values and what is added to them, values as they are where that is NaN."""
+    plain = np.isnan(shift)
+    if plain.all():
+        return y
+    return np.where(plain, y, np.log(np.maximum(np.where(plain, 1.0, y + shift), np.finfo(float).tiny)))
 
 
 def _look_back(

@@ -11,17 +11,27 @@ if TYPE_CHECKING:
 
 
 def wants_log(panel: Panel, transform: str, season: int) -> bool:
-    """Whether the target is learned on a log scale; never where negative values occur."""
-    if transform == "none":
+    """Whether the target is learned on a log scale; series with negative values never are, and have no say.
+
+    "auto" takes logs where swings grow with the level, in series that are at least half of all.
+    """
+    if transform == "none" or not panel.observed.any():
         return False
-    y = panel.y[panel.observed]
-    return bool(len(y)) and y.min() >= 0 and (transform == "log" or _multiplicative(panel, season))
+    may = np.flatnonzero(_lowest(panel) >= 0)
+    if transform == "log":
+        return len(may) > 0
+    return 2 * len(may) >= panel.n_series and _multiplicative(panel, may, season)
 
 
-def _multiplicative(panel: Panel, season: int) -> bool:
-    """Whether changes grow with the level within series: median rank correlation of |change| and level over series."""
+def _lowest(panel: Panel) -> np.ndarray:
+    """Lowest value of each series, shape [n]."""
+    return np.minimum.reduceat(panel.y, panel.indptr[:-1])
+
+
+def _multiplicative(panel: Panel, may: np.ndarray, season: int) -> bool:
+    """Whether changes grow with the level within series: median rank correlation of |change| and level over some."""
     votes = []
-    for i in np.unique(np.linspace(0, panel.n_series - 1, min(panel.n_series, 100)).astype(int)):
+    for i in may[np.unique(np.linspace(0, len(may) - 1, min(len(may), 100)).astype(int))]:
         y = panel.series(i)
         width = max(season, 4)
         blocks = len(y) // width
@@ -36,11 +46,14 @@ def _multiplicative(panel: Panel, season: int) -> bool:
 
 
 def log_shifts(panel: Panel) -> np.ndarray:
-    """What keeps the log of each series tame: 0, or its mean where it comes nearer to zero than a hundredth of that."""
-    first = panel.indptr[:-1]
-    mean = np.add.reduceat(np.maximum(panel.y, 0.0), first) / panel.lengths
-    low = np.minimum.reduceat(panel.y, first)
-    return np.where(low > 0.01 * mean, 0.0, np.where(mean > 0, mean, 1.0))
+    """What keeps the log of each series tame: 0, or its mean where it comes nearer to zero than a hundredth of that.
+
+    NaN for a series with negative values, which is read as it is.
+    """
+    mean = np.add.reduceat(np.maximum(panel.y, 0.0), panel.indptr[:-1]) / panel.lengths
+    low = _lowest(panel)
+    tame = np.where(low > 0.01 * mean, 0.0, np.where(mean > 0, mean, 1.0))
+    return np.where(low < 0, np.nan, tame)
 
 
 def scales(z: np.ndarray, indptr: np.ndarray, season: int) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ from forecasting.panel import Forecast
 if TYPE_CHECKING:
     from automl.explain import Contributions
     from automl.trial import State
-    from forecasting.features.plan import Design
+    from forecasting.features.plan import Design, Scaled
     from forecasting.panel import Future, Panel
 
 _LEAST_ROWS = 8
@@ -86,7 +86,7 @@ class Pooled(ABC):
         context.deadline.check(f"fitting {self.name}")
         weight = design.weight
         if self.weighting == "volume":
-            weight = weight * _volume(scaled.scale, panel, log=plan.log)[series]
+            weight = weight * _volume(scaled, panel)[series]
         self._plan = plan
         self._fit(design, weight / weight.mean(), context)
         self._spread = self._residual_spread(design, weight)
@@ -173,10 +173,10 @@ def _error_unit(panel: Panel, season: int) -> np.ndarray:
     return scales(panel.y, panel.indptr, season)[0]
 
 
-def _volume(scale: np.ndarray, panel: Panel, *, log: bool) -> np.ndarray:
+def _volume(scaled: Scaled, panel: Panel) -> np.ndarray:
     """Weight of a series' rows where units are to count: one scaled unit of error in target units. Shape [n]."""
     level = np.add.reduceat(np.abs(panel.y), panel.indptr[:-1]) / panel.lengths
-    volume = level * scale if log else scale
+    volume = np.where(np.isnan(scaled.shift), 1.0, level) * scaled.scale
     return np.maximum(volume / max(float(volume.mean()), np.finfo(float).tiny), 1e-6)
 
 
