@@ -1,6 +1,7 @@
 """Features: golden rows, names, and that nothing after the origin is ever read."""
 
 import datetime
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -237,7 +238,6 @@ def test_rows_never_read_past_their_origin(plan_settings, seed, shock):
     z = np.where(after, scaled.z + shock, scaled.z)
     rows, series = plan.training_rows(scaled, seed=0)
     early = rows.origin - rows.begin <= cut[series]
-    from dataclasses import replace
 
     kept = Rows(rows.target[early], rows.ahead[early], rows.begin[early])
     past_values = panel.past.values.copy()
@@ -270,7 +270,6 @@ def test_plan_is_fitted_on_the_training_part_only():
 
 def test_medians_come_from_rows_up_to_the_cutoff():
     panel = small_panel()
-    from dataclasses import replace
 
     observed = panel.known.observed.copy()
     observed[5, 0] = False
@@ -305,7 +304,6 @@ def test_training_and_forecast_rows_agree():
 
 def Scaled_like(whole, other):  # noqa: N802 - reads as a type
     """The whole panel on the other's scale."""
-    from dataclasses import replace
 
     return replace(whole, scale=other.scale, bounds=other.bounds)
 
@@ -321,6 +319,41 @@ def test_scaling_is_undone_exactly(transform):
     design = plan.design(scaled, rows, series)
     z = plan.bounded(design.y * design.scale + design.base, design.series, scaled)
     np.testing.assert_allclose(plan.inverse(z, scaled.shift[series]), panel.y[rows.target], rtol=1e-9)
+
+
+def _growing(n=3, rows=60):
+    """Series whose swings grow with their level."""
+    t = np.arange(rows)
+    noise = np.random.default_rng(0).normal(0, 0.02, (n, rows))
+    return list(np.exp(3 + 0.03 * t + 0.4 * np.sin(2 * np.pi * t / 12) + noise))
+
+
+def test_a_series_below_zero_is_read_as_it_is_and_the_others_by_logarithms():
+    grown, below = _growing(), np.sin(np.arange(60.0)) * 5
+    context = FitContext(horizon=4, season=12)
+    mixed, alone = (Panel.from_arrays(series, TimeGrid("MS", "2015-01-01")) for series in ([*grown, below], grown))
+    settings = PlanSettings(series_code=False)
+    of_mixed, of_alone = (FeaturePlan.fit(p, settings, context) for p in (mixed, alone))
+    assert of_mixed.log
+    assert of_alone.log
+    z, z_alone = of_mixed.scale(mixed), of_alone.scale(alone)
+    np.testing.assert_array_equal(z.z[:180], z_alone.z)
+    np.testing.assert_array_equal(z.z[180:], below)
+    of = mixed.series_of_rows()
+    np.testing.assert_allclose(of_mixed.inverse(z.z, z.shift[of]), mixed.y, rtol=1e-9)
+    assert not FeaturePlan.fit(
+        Panel.from_arrays([*grown[:1], below, -below], TimeGrid("MS", "2015-01-01")), settings, context
+    ).log, "where most series are below zero there are no logarithms"
+
+
+def test_a_series_that_turns_negative_after_training_is_read_as_it_is():
+    panel = Panel.from_arrays(_growing(), TimeGrid("MS", "2015-01-01"))
+    plan = FeaturePlan.fit(panel, PlanSettings(), FitContext(horizon=4, season=12))
+    y = panel.y.copy()
+    y[-1] = -3.0
+    later = plan.scale(replace(panel, y=y))
+    assert np.isnan(later.shift).tolist() == [False, False, True]
+    assert np.abs(later.z).max() < 1e4
 
 
 def test_recursion_past_the_horizon_equals_two_requests():
@@ -444,7 +477,6 @@ def test_the_year_of_daily_data_gives_pairs_without_lags():
 
 
 def test_longer_seasons_are_read_up_to_the_origin_only():
-    from dataclasses import replace
 
     panel = Panel.from_arrays([_hourly(1.0), _hourly(1.5, seed=1)], TimeGrid("h", "2001-01-01"))
     chosen = PlanSettings(base="seasonal", transform="none", max_rows=4000)
