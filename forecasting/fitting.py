@@ -413,6 +413,9 @@ class Fitting:
             trial_limit=limits.trial_time_limit,
         )
         self._skipped = portfolio.skipped
+        if limits.landmarks == ExitCriteria().landmarks:
+            # an ensemble gains by what is no better alone: every first configuration has its turn
+            limits = replace(limits, landmarks=max(limits.landmarks, len(portfolio.candidates)))
         workers = _workers(s)
         return Search(
             self.run,
