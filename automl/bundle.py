@@ -53,7 +53,7 @@ _TRUSTED = (
 
 
 def write_state(path: Path, state: State) -> None:
-    """Write (JSON, arrays or bytes) into a folder; a crash leaves the old folder or the new one.
+    """Write (JSON, arrays or bytes) into a folder; an error leaves the old folder or the new one.
 
     Raises
     ------
@@ -69,12 +69,29 @@ def write_state(path: Path, state: State) -> None:
         for name, content in files.items():
             (temporary / name).write_bytes(content)
             sync_file(temporary / name)
-        if path.exists():
-            shutil.rmtree(path)
-        publish(temporary, path)
+        _replace(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Publish a finished folder in the place of an older one.
+
+    The old one stays beside it (`.name.<hex>.old`) until the new one has its name, so that no kill can lose both.
+    """
+    if not path.exists():
+        publish(temporary, path)
+        return
+    old = path.with_name(f".{path.name}.{uuid.uuid4().hex}.old")
+    path.rename(old)
+    try:
+        publish(temporary, path)
+    except BaseException:
+        if not path.exists():
+            old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _file_name(name: str, blob: np.ndarray | bytes) -> str:
@@ -161,9 +178,7 @@ def save_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, S
         whole = {"format": FORMAT, "packages": _versions(), "files": files, "content": dict(manifest)}
         (temporary / _MANIFEST).write_text(json.dumps(whole, indent=1, sort_keys=True), encoding="utf-8")
         sync_file(temporary / _MANIFEST)
-        if path.exists():
-            shutil.rmtree(path)
-        publish(temporary, path)
+        _replace(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -7,6 +7,7 @@ import weakref
 from concurrent.futures import CancelledError, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from time import sleep
 from typing import TYPE_CHECKING, Any, Literal
 
 from automl.compute import TaskExecutor, executor
@@ -91,7 +92,10 @@ class Crew:
 
     def rest(self, futures: Iterable[Future[Report]]) -> None:
         """Wait until one of these ends, at most until it is time to look around."""
-        wait(list(futures), timeout=_LOOK_AROUND, return_when="FIRST_COMPLETED")
+        some = list(futures)
+        if not some:
+            sleep(_LOOK_AROUND)  # `wait` for nothing returns at once: a paused run would keep a core busy
+        wait(some, timeout=_LOOK_AROUND, return_when="FIRST_COMPLETED")
 
     def ending(self, future: Future[Report]) -> Ending:
         """How finished work ended.

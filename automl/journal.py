@@ -64,9 +64,11 @@ class Journal:
 
     def _open(self, path: Path) -> None:
         import optuna
-        from optuna.storages.journal import JournalFileBackend
+        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-        self._storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+        # Optuna's own choice is a symbolic link, which Windows, exFAT and network drives may not have
+        lock = JournalFileOpenLock(str(path))
+        self._storage = optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
         directions = [getattr(optuna.study.StudyDirection, self._direction.upper())]
         studies = self._storage.get_all_studies()
         if studies:

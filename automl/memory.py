@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 
 MB = 1e6
@@ -18,13 +19,21 @@ def free_mb() -> float | None:
     except (OSError, StopIteration, ValueError):
         if hasattr(os, "sysconf") and {"SC_AVPHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys():
             found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    try:
-        group = Path("/sys/fs/cgroup")
-        limit, used = (group / name for name in ("memory.max", "memory.current"))
-        found.append(int(limit.read_text(encoding="ascii")) - int(used.read_text(encoding="ascii")))
-    except (OSError, ValueError):
-        pass  # no container, or one without a limit ("max")
+    with suppress(OSError, ValueError):  # no container, or one without a limit ("max")
+        found.append(group_free(Path("/sys/fs/cgroup")))
     return max(0.0, min(found)) / MB if found else None
+
+
+def group_free(group: Path) -> int:
+    """Bytes that a control group (version 2) may still take; the file cache counts as free, as it gives way.
+
+    Raises
+    ------
+    OSError, ValueError : it is no such group, or one without a limit.
+    """
+    limit, used, stat = ((group / f"memory.{name}").read_text(encoding="ascii") for name in ("max", "current", "stat"))
+    entries = dict(line.split() for line in stat.splitlines())
+    return int(limit) - int(used) + sum(int(entries.get(name, 0)) for name in ("inactive_file", "active_file"))
 
 
 def cores() -> int:

@@ -29,7 +29,10 @@ _STATE, _DONE = "state", "job.json"
 def refit_all(
     run: Run, crew: Crew, control: Control, jobs: Sequence[Job], on_done: Callable[[Candidate], None]
 ) -> dict[Any, State | str]:
-    """Return for each key the fitted state, or a text that says why there is none."""
+    """Return for each key the fitted state, or a text that says why there is none.
+
+    After a cancel or Ctrl-C (`control.stop`, which is then the text) what was fitted until then is returned too.
+    """
     from automl.bundle import read_state
 
     results: dict[Any, State | str] = {}
@@ -45,10 +48,8 @@ def refit_all(
         while waiting or running:
             control.poll()
             left = control.deadline.left()
-            if control.stop == "interrupted":
-                raise KeyboardInterrupt
             if control.stop or (left <= 0 and not control.paused):
-                reason = "cancelled" if control.stop else "not fitted on all data: the time was over"
+                reason = control.stop or "not fitted on all data: the time was over"
                 results.update({job[0]: reason for job in [*waiting, *(job for _, job in running)]})
                 break
             while waiting and len(running) < crew.workers and not control.paused:

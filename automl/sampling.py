@@ -119,8 +119,11 @@ class Sampler:
         self._history.append((record, loss))
         in_portfolio = same_params(record.params) == same_params(record.candidate.values())
         # on a grid what equals the starting values is a point like any other, and all of them are tried
-        if in_portfolio and self._sampling != "grid" and record.status in {"failed", "timeout"}:
-            self._failed.add(record.candidate)
+        if in_portfolio and self._sampling != "grid":
+            if record.usable:
+                self._failed.discard(record.candidate)  # it failed in an earlier session
+            elif record.status in {"failed", "timeout"} and not record.info.get("cut"):  # the end of time says nothing
+                self._failed.add(record.candidate)
         if self._storage is not None:
             self._add(self._storage[1], self._storage[0], record, loss)
 

@@ -37,6 +37,7 @@ LOG = logging.getLogger("automl")
 Why = Literal["max_trials", "time", "early_stopping", "exit_score", "exhausted", "replayed", "cancelled", "interrupted"]
 """Why a search stopped; `exhausted` means that nothing is left to try."""
 
+Kind = Literal["started", "finished", "refitted"]
 _CLEARLY_LONGER = 1.25
 _MEDIAN = MedianAtRung()
 _COURTESY = 0.5
@@ -66,7 +67,7 @@ class Event:
     best : best score so far, natural sign, NaN = none. told : trials told so far.
     """
 
-    kind: Literal["started", "finished", "refitted"]
+    kind: Kind
     number: int
     learner: str
     record: TrialRecord | None = None
@@ -167,6 +168,9 @@ class Search:
         self._score = score
         self._replay = None if replay is None else [(c, dict(p)) for c, p in replay]
         self._asked: dict[int, _Asked] = {}
+        self._told: list[TrialRecord] = []
+        self._losses: list[float] = []
+        self.stopped: Why | None = None
         self._crew = Crew(task, workers=workers, threads=threads, preload=preload, output=run.path / "workers.log")
 
     def __enter__(self) -> Self:
@@ -214,7 +218,8 @@ class Search:
     ) -> dict[Any, State | str]:
         """Fit (key, candidate, params) jobs on all data in the same workers.
 
-        A job done before in this run is read back. Keys become folder names under `refits/`.
+        A job done before in this run is read back. Keys become folder names under `refits/`. A cancel or Ctrl-C ends it
+        early; the attribute `stopped` then says which, and the run's state is `cancelled`.
 
         Returns
         -------
@@ -227,12 +232,20 @@ class Search:
             control = Control(run, deadline)
             with control.interrupts():
                 try:
-                    return refit_all(run, self._crew, control, jobs, on_done=self._refitted)
+                    found = refit_all(run, self._crew, control, jobs, on_done=self._refitted)
                 except OSError as error:
                     self._storage_failed(error)
+            if control.stop:
+                self.stopped = control.stop
+                run.set_state("cancelled", control.stop)
+            return found
 
     def _refitted(self, candidate: Candidate) -> None:
-        self._on_event(Event(kind="refitted", number=-1, learner=candidate.learner))
+        self._say("refitted", -1, candidate.learner)
+
+    def _say(self, kind: Kind, number: int, learner: str, record: TrialRecord | None = None) -> None:
+        best, told = self._best(), len(self._told)
+        self._on_event(Event(kind=kind, number=number, learner=learner, record=record, best=best, told=told))
 
     def _storage_failed(self, error: OSError) -> NoReturn:
         self._crew.kill()
@@ -263,13 +276,11 @@ class Search:
         self._journal = Journal(run.path / "journal.log", self._direction, self._metric, self._old.values())
         self._asked.clear()
         self._done: dict[int, TrialRecord] = {}
-        self._told: list[TrialRecord] = []
-        self._losses: list[float] = []
-        self._fed = 0
-        self._next_ask = self._next_tell = 0
+        self._told.clear()
+        self._losses.clear()
+        self._fed = self._next_ask = self._next_tell = self._refused = 0
         self._closed: Why | None = None
         self._stop: Why | None = None
-        self._refused = 0
         self._update_reserve()
 
     def _first_number(self) -> int:
@@ -420,8 +431,7 @@ class Search:
         timeout = None if math.isinf(asked.limit) else asked.limit
         asked.tries += 1
         asked.future = self._crew.submit(evaluate, trial, timeout=timeout)
-        learner = trial.candidate.learner
-        self._on_event(Event(kind="started", number=number, learner=learner, best=self._best(), told=len(self._told)))
+        self._say("started", number, trial.candidate.learner)
 
     def _too_slow(self, learner: str, left: float) -> str:
         """Why it makes no sense to start this learner now; empty when it does."""
@@ -531,16 +541,7 @@ class Search:
         self._journal.told(record)
         if number not in self._old:
             self._update_reserve()
-            best = self._best()
-            event = Event(
-                kind="finished",
-                number=number,
-                learner=record.learner,
-                record=record,
-                best=best,
-                told=len(self._told),
-            )
-            self._on_event(event)
+            self._say("finished", number, record.learner, record)
         if obey_rules and self._replay is None and number + 1 >= self._first:
             self._stop = self._rule_that_stops()
         return True

@@ -69,11 +69,16 @@ def session(run: Run, package: str, *, verbosity: str, time_limit: float | None,
         own = Session(begun, show)
         try:
             yield own
+        except KeyboardInterrupt:
+            run.set_state("cancelled", "interrupted")
+            raise
         except BaseException as error:
             run.set_state("failed", str(error))
             logging.getLogger(package).exception("run failed")
             raise
-        run.set_state("cancelled" if own.stopped in _ENDED else "completed")
+        # the state is "cancelled" already where a refit was stopped, whatever ended the search before it
+        stopped = own.stopped in _ENDED or run.state == "cancelled"
+        run.set_state("cancelled" if stopped else "completed")
 
 
 def run_folder(owner: object, path: str | Path | None) -> Path:

@@ -158,6 +158,7 @@ def _initialize(initializer: tuple[str, Mapping[str, Any]], owner: str) -> None:
             import_object(target)(**values)
         except Exception as error:
             raise InitializerError(f"{target} failed: {describe(error)}") from error
+        _here.__dict__.clear()  # several threads of a cluster's worker share the one task
         _initialized = owner
 
 
@@ -193,18 +194,21 @@ def peak_mb() -> float:
 # -- the task ---------------------------------------------------------------------------------------------------------
 
 _task: Task | None = None
+_here = threading.local()
+"""The task of this thread: without workers, several threads of one process may search at a time."""
 
 
 def open_task(target: str, values: Mapping[str, Any]) -> None:
-    """Initializer: open the task once for this process."""
+    """Initializer: open the task once for this process, or for this thread of it."""
     global _task  # noqa: PLW0603 - one process, one task
-    _task = import_object(target)(**values)
+    _task = _here.task = import_object(target)(**values)
 
 
 def _opened() -> Task:
-    if _task is None:
+    task: Task | None = getattr(_here, "task", _task)
+    if task is None:
         raise InitializerError("this worker has no task; start it with the initializer automl.worker:open_task.")
-    return _task
+    return task
 
 
 def evaluate(trial: Trial) -> Report:
@@ -274,6 +278,9 @@ def _failure(error: BaseException, seconds: float) -> Report:
 
 def _hopeless(trial: Trial) -> str:
     """Why a trial was ended at a rung."""
+    rung, loss = next(reversed(trial.reported.items()), (0, 0.0))
+    if not math.isfinite(loss):
+        return f"stopped early: its loss at rung {rung} is no finite number ({loss})"
     rule = "its policy allows" if trial.by_best else "the median"
     return f"stopped early: its losses were worse than {rule}"
 

@@ -72,6 +72,14 @@ def note_gaps(
 ) -> None:
     """What was missing of the target, in rows that were there and in rows that were not."""
     missing = int((~observed).sum())
+    if settings.fill_target == "constant" and inserted:
+        text = (
+            f"{inserted} of {len(observed)} rows were not there and count as {settings.fill_value:g}, as was asked for"
+        )
+        report.append(Guardrail("Missing target imputation", "done", text))
+        inserted = 0
+        if not missing:
+            return
     if not missing:
         report.append(Guardrail("Missing target imputation", "passed", "no target value is missing"))
         return

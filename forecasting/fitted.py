@@ -92,6 +92,7 @@ class Fitted:
         DataError : known covariates are missing (the message lists the gaps); rows without a target lie inside the
             training period; `future` and `history` hold different values of one row.
         """
+        quantiles, level = tuple(quantiles), tuple(level)  # arrays have no truth value
         fitted, schema = self._fitted()
         panel = fitted.task.panel
         newer = [] if history is None else [door.prepare_history(history, schema, panel.grid)]
@@ -103,19 +104,19 @@ class Fitted:
         known_ids = set(panel.ids)
         dropped = {key: why for key, why in self._dropped.items() if key not in known_ids}
         steps = steps_ahead(panel, schema, horizon=horizon, until=until, usual=self.horizon)
-        quantiles = check_quantiles(tuple(quantiles) if quantiles or level else self.settings.quantiles)
+        quantiles = check_quantiles(quantiles if quantiles or level else self.settings.quantiles)
         levels = _levels(quantiles, level)
         if future is not None and schema.aggregate is None:
             request = Request.read(future, schema, panel)
             if horizon is not None or until is not None:
                 request = request.within(panel, steps)
             values, cold = answer(fitted, schema, panel, request, levels=levels, name=model, dropped=dropped)
-            out = door.request_frame(request.frame, values, levels, schema, quantiles=quantiles, level=tuple(level))
+            out = door.request_frame(request.frame, values, levels, schema, quantiles=quantiles, level=level)
             return out.assign(**{COLD: cold}) if cold.any() else out
         ahead = door.future_block(future, schema, panel, int(steps.max()), until=steps)
         forecast = fitted.forecast(panel, ahead, levels, model=model)
         return door.forecast_frame(
-            forecast, panel, schema, quantiles=quantiles, level=tuple(level), dropped=dropped, steps=steps
+            forecast, panel, schema, quantiles=quantiles, level=level, dropped=dropped, steps=steps
         )
 
     def fitted_values(self, steps: int | None = None, *, model: str | None = None) -> pd.DataFrame:

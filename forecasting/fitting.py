@@ -378,7 +378,7 @@ class Fitting:
         limits: ExitCriteria | None = None,
         replay: Run | None = None,
     ) -> tuple[ForecastModel, str]:
-        """Search, combine and refit. Returns the model and why the search stopped.
+        """Search, combine and refit. Returns the model and why the search, or the refit before its end, stopped.
 
         Parameters
         ----------
@@ -387,15 +387,15 @@ class Fitting:
         task = open_task(str(self.directory))
         self._lost = frozenset(replay.read().get("lost", ())) if replay else frozenset()
         listed = replay.trial_list() if replay else None
-        search = self._search(task, limits or self.settings.search.limits, listed)
+        limits = limits or self.settings.search.limits
+        search = self._search(task, limits, listed)
         outcome = search.run(deadline)
         LOG.info("search ended: %s", outcome.stopped_because)
-        # past its time (an interrupted search, say) a model is still owed: the refit takes what it takes
-        left = outcome.deadline if outcome.deadline.left() > _RESERVE_LEAST else Deadline()
+        late = refit_deadline(outcome, limits.time_limit)
         with search:
-            model = self._combine(search, task, outcome.records, left)
+            model = self._combine(search, task, outcome.records, late)
         model.extra["skipped"] = self._not_tried(outcome)
-        return model, outcome.stopped_because
+        return model, search.stopped or outcome.stopped_because
 
     def _search(
         self, task: ForecastTask, limits: ExitCriteria, replay: Sequence[tuple[Candidate, dict[str, Any]]] | None
@@ -413,9 +413,6 @@ class Fitting:
             trial_limit=limits.trial_time_limit,
         )
         self._skipped = portfolio.skipped
-        if limits.landmarks == ExitCriteria().landmarks:
-            # an ensemble gains by what is no better alone: every first configuration has its turn
-            limits = replace(limits, landmarks=max(limits.landmarks, len(portfolio.candidates)))
         workers = _workers(s)
         return Search(
             self.run,
@@ -479,8 +476,7 @@ class Fitting:
         wanted = {best.number, *(k for weights in entries.values() for k in weights)}
         share = {k: float(np.mean(w)) for weights in entries.values() for k, w in weights.items()}
         order = sorted((r for r in assembly.records if r.number in wanted), key=lambda r: -share.get(r.number, 0.0))
-        late = deadline.later(_GRACE + _GRACE_SHARE * (s.limits.time_limit or 0.0))
-        states, failed = self._refit(search, [r for r in order if r.number not in self._lost], late)
+        states, failed = self._refit(search, [r for r in order if r.number not in self._lost], deadline)
         failed |= {r.number: "lost in the replayed run" for r in order if r.number in self._lost}
         place = {r.number: i for i, r in enumerate(r for r in records if r.usable)}
         self.run.amend(lost=sorted(place[k] for k in failed))
@@ -528,10 +524,22 @@ class Fitting:
             if record.number in states:
                 return record, states[record.number]
         for record in sorted(records[:5], key=lambda r: r.info["fit_s"]):  # the time is over: a quick one
-            got, _ = self._refit(search, [record], Deadline())
+            got, failed = self._refit(search, [record], Deadline())
             if got:
                 return record, got[record.number]
+            if failed[record.number] == "interrupted":
+                raise KeyboardInterrupt
         raise LearnerError("none of the evaluated models could be fitted on all data; see the run's log.")
+
+
+def refit_deadline(outcome: SearchOutcome, time_limit: float | None) -> Deadline:
+    """When the refit has to end, its grace included. time_limit : seconds of this session; None = no limit."""
+    left = outcome.deadline
+    if left.left() <= _RESERVE_LEAST:
+        # whoever stops a search past its time still wants a model of it: the refit takes what it takes
+        stopped = outcome.stopped_because in {"cancelled", "interrupted"}
+        left = Deadline() if stopped else Deadline.after(_RESERVE_LEAST)
+    return left.later(_GRACE + _GRACE_SHARE * (time_limit or 0.0))
 
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
@@ -12,6 +12,7 @@ import pandas as pd
 
 from automl.budget import Deadline
 from automl.errors import ConfigError, DataError, RunError
+from automl.files import settings_values
 from automl.guardrails import Guardrail, Report, affected
 from automl.metrics import UserMetric
 from automl.runs import Run
@@ -31,6 +32,7 @@ from forecasting.portfolio import unwanted
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from automl.budget import ExitCriteria
     from forecasting.fitting import Plan
     from forecasting.panel import Panel
 
@@ -186,6 +188,7 @@ class Forecaster(Fitted):
         Parameters
         ----------
         more_trials : trials on top of those the run has. more_time : seconds for this session; None = the run's limit.
+            Both become limits of the run, so that a session that was killed is taken up with them.
         metric : the function the run chooses by, where it is one of yours: functions are not stored.
 
         Raises
@@ -206,12 +209,19 @@ class Forecaster(Fitted):
         limits = more(self.settings.search.limits, run, more_trials, more_time)
         return self._finish(Fitting(run, self.settings), Deadline.after(limits.time_limit), limits=limits)
 
-    def _finish(self, fitting: Fitting, deadline: Deadline, **options: Any) -> Self:
+    def _finish(
+        self, fitting: Fitting, deadline: Deadline, *, limits: ExitCriteria | None = None, replay: Run | None = None
+    ) -> Self:
+        """Search, combine, refit, write all down. limits : of this session, where a run is taken up."""
         run, begun, search = fitting.run, monotonic(), self.settings.search
-        limit = search.limits.time_limit
+        limit = (limits or search.limits).time_limit
         with session(run, "forecasting", verbosity=search.verbosity, time_limit=limit, begun=begun) as own:
+            if limits is not None:  # whoever takes the run up after a kill goes on to the same end
+                stored = run.settings
+                stored["settings"]["search"]["limits"] = settings_values(asdict(limits))
+                run.amend(settings=stored)
             fitting.on_event = own.listen
-            self._model, self._stopped = fitting.finish(deadline, **options)
+            self._model, self._stopped = fitting.finish(deadline, limits=limits, replay=replay)
             self._rows = self._leaderboard_rows(run)
             self._alerts()
             self._seconds += monotonic() - begun

@@ -68,7 +68,7 @@ class Schema:
     known, past, static : covariate names. kinds : how each of them is read. vocabulary : categories by column.
     aggregate : rows of one period are put together this way, None = no row may repeat.
     fills, flagged : covariate -> how its gaps are filled; those whose gaps become features.
-    ignored : columns that nothing reads -> how they would be read.
+    ignored : columns that nothing reads -> how they would be read. fill_target, fill_value : see `DataSettings`.
     """
 
     columns: Names
@@ -87,6 +87,8 @@ class Schema:
     fills: tuple[tuple[str, str], ...] = ()
     flagged: tuple[str, ...] = ()
     ignored: tuple[tuple[str, Kind], ...] = ()
+    fill_target: str = "ffill"
+    fill_value: float = 0.0
 
     @property
     def known_names(self) -> tuple[str, ...]:
@@ -246,6 +248,8 @@ def prepare(frame: Any, settings: DataSettings, *, min_length: int, report: Repo
         aggregate=settings.aggregate,
         fills=tuple(sorted(settings.fill_numbers.items())),
         ignored=tuple((c, kind_of(data[c])) for c in _unused(data, names, settings)),
+        fill_target=settings.fill_target,
+        fill_value=settings.fill_value,
     )
     table = _table(data, schema, times, need_target=True)
     report.append(high_cardinality(dict(vocabulary), len(data)))
@@ -255,7 +259,10 @@ def prepare(frame: Any, settings: DataSettings, *, min_length: int, report: Repo
         aggregate=settings.aggregate if regular.aggregated else None,
         flagged=regular.with_gaps((*cov.known, *cov.past)) if settings.missing_flags else (),
     )
-    return Prepared(regular.panel(schema), schema, regular.dropped)
+    panel = regular.panel(schema)
+    if times.zone and not times.wall:  # finer than days: steps stand in UTC, calendar and holidays go by the clock
+        panel = replace(panel, grid=replace(panel.grid, zone=times.zone))
+    return Prepared(panel, schema, regular.dropped)
 
 
 def _table(data: pd.DataFrame, schema: Schema, times: Times, *, need_target: bool) -> Table:
@@ -344,7 +351,7 @@ def prepare_history(frame: Any, schema: Schema, grid: TimeGrid, like: DataSettin
 
     Parameters
     ----------
-    like : how gaps are filled, where other than by the last value.
+    like : how gaps are filled, None = the target's as in training.
 
     Raises
     ------
@@ -432,7 +439,7 @@ def _later(
     known = schema if schema.weight in data.columns else replace(schema, weight=None)
     table = _table(data, known, times, need_target=need_target)
     settings = replace(
-        like or DataSettings(),
+        like or DataSettings(fill_target=schema.fill_target, fill_value=schema.fill_value),
         freq=grid.freq if not grid.is_integer else None,
         aggregate=schema.aggregate,
         short_series=None,

@@ -24,6 +24,9 @@ _SECOND = 1_000_000_000
 _MONTH_DAYS, _MONTH_SLACK, _LATE_DAY = 30.4375, 4.0, 25
 """Mean length of a month; how far steps of whole months may be from it; days of the month from which it is an end."""
 
+_ALIKE = 0.25
+"""Share of the usual step by which others may differ from it and be like it."""
+
 _TICKS = (("D", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
@@ -63,6 +66,8 @@ def detect(stamps: DatetimeIndex, first_of_series: np.ndarray, names: list[str])
         found = _calendar(stamps, unique)
         if found in {"D", "B"} and (months := _months_apart(unique, counts)):
             raise DataError(_no_fixed_day(stamps, first_of_series, names, months))
+        if found is not None and (apart := _evenly_apart(unique, counts, found)):
+            raise DataError(_mostly_gaps(stamps, apart, found))
     if found is None:
         raise DataError(_mixed(stamps, first_of_series, names, unique, counts))
     return found
@@ -117,6 +122,28 @@ def _months_apart(unique: np.ndarray, counts: np.ndarray) -> int:
     if counts[near].sum() < ENOUGH_ON_GRID * counts.sum():
         return 0
     return int(months[near][counts[near].argmax()])
+
+
+def _evenly_apart(unique: np.ndarray, counts: np.ndarray, found: str) -> int:
+    """Usual step where nine in ten are like it and it is more than three steps of the grid that was found, else 0.
+
+    Such rows follow a calendar of their own (first Mondays, retail months, dekads) and not a grid with gaps.
+    """
+    grid = {"D": 1, "B": 1}.get(found, 7 if found.startswith("W-") else 0) * 86_400 * _SECOND
+    usual = int(unique[np.searchsorted(np.cumsum(counts), counts.sum() / 2)])
+    alike = counts[np.abs(unique - usual) <= _ALIKE * usual].sum() / counts.sum()
+    return usual if grid and usual > 3 * grid and alike >= ENOUGH_ON_GRID else 0
+
+
+def _mostly_gaps(stamps: DatetimeIndex, apart: int, found: str) -> str:
+    """Rows are alike apart, but on no grid: laid on the one that holds them all, nearly all would be gaps."""
+    days = apart / (86_400 * _SECOND)
+    alias = next((a for a, length in (("MS", 31), ("QS", 92)) if days <= 1.2 * length), "YS")
+    return (
+        f"rows are about {readable(apart)} apart, from {stamps[0].date()} on, but on no grid coarser than {found!r}, "
+        f"where most rows would be gaps. Fix: freq={alias!r} with aggregate='sum' (or 'mean') puts them into such "
+        f"periods; where the gaps are meant, freq={found!r}."
+    )
 
 
 def _no_fixed_day(stamps: DatetimeIndex, first: np.ndarray, names: list[str], months: int) -> str:

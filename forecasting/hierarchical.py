@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,7 +19,6 @@ from forecasting.reading import read_time, require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 ALL = "all"
 """Training level: every node of every level has a forecast of its own, and these are reconciled."""
@@ -84,6 +85,9 @@ class HierarchicalForecaster:
         self.time, self.target, self.known = time, target, tuple(known)
         self.training_level, self.method, self.allocation = training_level, method, allocation
         columns = Columns(id=[_LEVEL, _NODE], time=time, target=target)
+        settings = settings or Settings()
+        if settings.data.short_series == "auto":  # a sum needs all its parts: new leaves are kept
+            settings = replace(settings, data=replace(settings.data, short_series=None))
         self.forecaster = Forecaster(
             horizon, freq=freq, columns=columns, known=known, quantiles=quantiles, time_limit=time_limit, seed=seed,
             settings=settings,
@@ -177,9 +181,9 @@ class HierarchicalForecaster:
 
     # -- files --------------------------------------------------------------------------------------------------------
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write everything that `load` needs into a folder."""
-        tree = self._fitted()
+        tree, path = self._fitted(), Path(path)
         path.mkdir(parents=True, exist_ok=True)
         self.forecaster.save(path / "forecaster")
         own = {name: getattr(self, name) for name in ("time", "target", "training_level", "method", "allocation")}
@@ -188,13 +192,14 @@ class HierarchicalForecaster:
         save_bundle(path / "hierarchy", own, {"history": ({}, {"history": self._history})})
 
     @classmethod
-    def load(cls, path: Path) -> HierarchicalForecaster:
+    def load(cls, path: str | Path) -> HierarchicalForecaster:
         """Read what `save` wrote.
 
         Raises
         ------
         ModelFileError : a file is missing, truncated or changed.
         """
+        path = Path(path)
         own, states = load_bundle(path / "hierarchy")
         last, leaves = own.pop("last"), own.pop("leaves")
         model = cls(own.pop("horizon"), **own)
@@ -289,6 +294,13 @@ class HierarchicalForecaster:
     def _coherent(self, base: np.ndarray, method: str, allocation: str) -> np.ndarray:
         """Coherent forecasts of all nodes, shape [nodes, horizon, channels]."""
         tree = self._fitted()
+        lacking = np.flatnonzero(~np.isfinite(base).all(axis=(1, 2)))
+        if len(lacking):
+            node = tree.nodes[self._nodes()[lacking[0]]]
+            raise DataError(
+                f"{len(lacking)} nodes have no forecast of their own, first {'/'.join(map(str, node)) or _TOTAL}: "
+                "their series are too short. Fix: settings with data=DataSettings(short_series=None), or 'pad'."
+            )
         if self.training_level != ALL:
             depth = tree.depth(self.training_level)
             share = shares(tree, self._history, depth, allocation)
@@ -299,10 +311,21 @@ class HierarchicalForecaster:
             covariance = shrunk(self._residuals())
         way = Reconciliation(tree, method, covariance)
         point = way.points(base[:, :, 0])
+        floor = self._floor()
+        if point.min() < floor:
+            point = tree.sums(np.maximum(point[tree.of_leaves[-1]], floor))
         # a node's own intervals were calibrated out of sample, the spread of reconciled errors is known in sample only:
         # it may widen them, and says too little to narrow them
         distance = (base[:, :, 1:] - base[:, :, :1]) * np.maximum(way.widths(), 1.0)[:, None, None]
-        return np.concatenate([point[:, :, None], point[:, :, None] + distance], axis=2)
+        return np.concatenate([point[:, :, None], np.maximum(point[:, :, None] + distance, floor)], axis=2)
+
+    def _floor(self) -> float:
+        """What no forecast lies below: 0 as settled for all forecasts, or where no leaf was ever negative."""
+        asked = self.forecaster.settings.non_negative
+        if asked is None:
+            seen = self._history[np.isfinite(self._history)]
+            asked = bool((seen >= 0).all())
+        return 0.0 if asked else -np.inf
 
     def _residuals(self) -> np.ndarray:
         """One-step errors of all nodes over the last rows, shape [nodes, rows], NaN where a node has none."""

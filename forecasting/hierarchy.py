@@ -140,13 +140,13 @@ def shrunk(residuals: np.ndarray) -> np.ndarray:
     """Covariance of errors [nodes, rows] shrunk to its diagonal (Schaefer & Strimmer 2005). Shape [nodes, nodes].
 
     Rows where some node has no error (NaN) are left out; means are not taken off, as forecasts are meant to have none.
+    Where fewer than two rows are left, errors count as independent: a node's variance is that of the errors it has, the
+    median of all nodes' where it has none.
     """
     errors = residuals[:, np.isfinite(residuals).all(axis=0)]
     n = errors.shape[1]
     if n < 2:
-        raise DataError(
-            f"errors of all nodes at the same times are needed to weigh them, there are {n}. Fix: method='wls_struct'."
-        )
+        return np.diag(_variances(residuals))
     covariance = errors @ errors.T / n
     spread = np.sqrt(np.diag(covariance))
     unit = np.where(spread > 0, spread, 1.0)
@@ -162,6 +162,15 @@ def shrunk(residuals: np.ndarray) -> np.ndarray:
     least = 1e-8 * float(np.square(spread).max()) or 1.0
     mixed[np.diag_indices_from(mixed)] = np.maximum(np.diag(mixed), least)
     return mixed
+
+
+def _variances(residuals: np.ndarray) -> np.ndarray:
+    """Mean square of each node's errors [nodes, rows], NaN = none; of a node without any the median. Shape [nodes]."""
+    count = np.isfinite(residuals).sum(axis=1)
+    square = np.nansum(np.square(residuals), axis=1) / np.maximum(count, 1)
+    usual = float(np.median(square[count > 0])) if (count > 0).any() else 1.0
+    found = np.where(count > 0, square, usual)
+    return np.maximum(found, 1e-8 * float(found.max()) or 1.0)
 
 
 @dataclass(frozen=True, slots=True)

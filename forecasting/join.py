@@ -12,11 +12,14 @@ from forecasting.panel import Block, Panel, fill_forward
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Pick = Callable[[Panel], np.ndarray]
+
 
 def join(history: Panel, more: Panel) -> Panel:
-    """Append later rows to each series; where both have a step, the later panel's row holds.
+    """Append later rows to each series; where both have a value of a step, the later panel's holds.
 
-    Steps missing in between become unobserved rows (forward filled). Series that only one of the two has are kept.
+    Steps missing in between become unobserved rows (forward filled), and what the later panel has no value of stays as
+    it was. Series that only one of the two has are kept.
     Both panels must stand on the same grid and have the same columns.
 
     Examples
@@ -41,14 +44,26 @@ def join(history: Panel, more: Panel) -> Panel:
     rows = [part.rows(indptr, first) for part in parts]
     total = int(indptr[-1])
 
-    def lay(pick: Callable[[Panel], np.ndarray], empty: float | bool) -> np.ndarray:
-        sample = pick(history)
-        out = np.full((total, *sample.shape[1:]), empty, dtype=sample.dtype)
-        for part, where in zip(parts, rows, strict=True):
-            out[where] = pick(part.panel)
+    before, after = rows
+    new = np.ones(total, dtype=bool)
+    new[before] = False
+
+    def lay(pick: Pick, given: Pick, empty: float | bool) -> np.ndarray:
+        old, fresh = pick(history), pick(more)
+        out = np.full((total, *old.shape[1:]), empty, dtype=old.dtype)
+        out[before] = old
+        first_here = new[after].reshape(-1, *[1] * (old.ndim - 1))
+        out[after] = np.where(given(more) | first_here, fresh, out[after])
         return out
 
-    observed = lay(lambda p: p.observed, empty=False)
+    def target(panel: Panel) -> np.ndarray:
+        # what a later panel filled knows nothing of the rows before it
+        return panel.y if panel is history else np.where(panel.observed, panel.y, np.nan)
+
+    def was_observed(panel: Panel) -> np.ndarray:
+        return panel.observed
+
+    y = lay(target, was_observed, np.nan)
     static = np.zeros((n, len(history.static.names)))
     seen = np.zeros_like(static, dtype=bool)
     for part in parts:
@@ -59,9 +74,9 @@ def join(history: Panel, more: Panel) -> Panel:
         ids=ids,
         indptr=indptr,
         start=first,
-        y=fill_forward(lay(lambda p: p.y, np.nan), observed, indptr),
-        observed=observed,
-        weight=lay(lambda p: p.weight, 1.0),
+        y=fill_forward(y, np.isfinite(y), indptr),
+        observed=lay(was_observed, was_observed, empty=False),
+        weight=lay(lambda p: p.weight, was_observed, 1.0),
         known=_block(history.known, lay, "known", indptr),
         past=_block(history.past, lay, "past", indptr),
         static=replace(history.static, values=static, observed=seen),
@@ -83,8 +98,12 @@ class _Part:
 def _block(block: Block, lay: Callable[..., np.ndarray], name: str, indptr: np.ndarray) -> Block:
     if not block.names:
         return Block.empty(int(indptr[-1]))
-    observed = lay(lambda p: getattr(p, name).observed, empty=False)
-    values = lay(lambda p: getattr(p, name).values, np.nan)
+
+    def given(panel: Panel) -> np.ndarray:
+        return np.asarray(getattr(panel, name).observed)
+
+    observed = lay(given, given, empty=False)
+    values = lay(lambda p: getattr(p, name).values, given, np.nan)
     for k, column in enumerate(block.names):
         if block.categories(column) is not None:
             values[:, k] = np.where(np.isnan(values[:, k]), -1, values[:, k])

@@ -307,6 +307,8 @@ def _onto_grid(
     """Steps of all rows; stray rows are dropped when few, put together when asked for, an error else."""
     steps = grid.steps_of(table.time)
     stray = steps == OFF_GRID
+    if settings.aggregate and not isinstance(table.time, pd.DatetimeIndex) and len(_repeats(table)):
+        return table, steps, True
     if settings.aggregate and isinstance(table.time, pd.DatetimeIndex):
         if not again and not stray.any() and not len(_repeats(table)):
             report.append(Guardrail("Frequency detection", "passed", f"every row lies on {grid.freq}, as given"))
@@ -439,6 +441,9 @@ def _filled(table: Table, steps: np.ndarray, grid: TimeGrid, settings: DataSetti
     observed = np.isfinite(y)
     if settings.fill_target == "constant":
         filled = np.where(observed, y, settings.fill_value)
+        inserted = np.ones(total, dtype=bool)
+        inserted[rows] = False
+        observed |= inserted  # that no row means this value is what the user said: a value like any other
     else:
         filled = fill_forward(y, observed, indptr)
     weight = np.ones(total)
@@ -536,7 +541,10 @@ def _drop(regular: Regular, short: np.ndarray, min_length: int) -> Regular:
 
 
 def _pad(regular: Regular, extra: np.ndarray, seed: int) -> Regular:
-    """Rows in front: noise around the series' median (never below zero where the median is not), covariates zero."""
+    """Rows in front, covariates zero: noise around the series' median, never below zero where the median is not.
+
+    The noise is as large as what the series changes by from row to row, a twentieth of the median where it does not.
+    """
     lengths = np.diff(regular.indptr)
     indptr = np.concatenate([[0], np.cumsum(lengths + extra)]).astype(np.int64)
     rows = np.arange(len(regular.y)) + np.repeat(indptr[:-1] + extra - regular.indptr[:-1], lengths)
@@ -547,7 +555,8 @@ def _pad(regular: Regular, extra: np.ndarray, seed: int) -> Regular:
     for i in np.flatnonzero(extra):
         own = regular.y[regular.indptr[i] : regular.indptr[i + 1]]
         middle = float(np.median(own))
-        noise = middle + rng.standard_normal(int(extra[i]))
+        size = float(np.std(np.diff(own))) if len(own) > 2 else 0.0
+        noise = middle + (size or 0.05 * abs(middle) or 1.0) * rng.standard_normal(int(extra[i]))
         y[indptr[i] : indptr[i] + extra[i]] = np.maximum(noise, 0.0) if middle >= 0 else noise
 
     def lay(values: np.ndarray, empty: float) -> np.ndarray:

@@ -78,12 +78,17 @@ def _data_choices(model: ForecastModel, schema: Schema, data: DataSettings) -> I
     yield Choice("off-grid rule", f"{ENOUGH_ON_GRID:.0%}", DEFAULT, rule)
     if schema.time_zone:
         how = "the zone's clock" if schema.time_wall else "UTC"
-        yield Choice("time zone", f"{schema.time_zone}, as {how}", DATA, "days go by the clock, finer steps by UTC")
+        yield Choice(
+            "time zone",
+            f"{schema.time_zone}, as {how}",
+            DATA,
+            "days go by the clock, finer steps by UTC, their calendar by the clock",
+        )
     least = horizon + backtest.LEAST_TRAINING_ROWS
     yield Choice("minimum history", f"{least} rows", DEFAULT, "the horizon and three rows; fewer make a series short")
     rule = "auto: padded if all are short, else dropped"
     yield Choice("short series", str(data.short_series), _source(data, "short_series"), rule)
-    rule = "unit noise around the series' median, not below 0 where the median is not"
+    rule = "around the series' median, as large as its changes, not below 0 where the median is not"
     yield Choice("padding noise", f"seed {data.seed}", _source(data, "seed"), rule)
     yield Choice("target gaps", data.fill_target, _source(data, "fill_target"), "marked, never scored")
     for column, kind in schema.kinds:

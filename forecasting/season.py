@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _HOUR, _DAY, _YEAR = 3_600.0, 86_400.0, 365.25 * 86_400.0
 _INTEGER_CANDIDATES = (4, 7, 12, 24, 52)
 _MAX_SERIES, _MAX_SEASONS = 200, 20
+_LEAST_OF_AN_HOUR = 500
+"""Rows on which an hour may show below the day of finer data: on a few of them noise does as well."""
+
 _LONG = 30
 """A season this many times the shorter one moves too little from day to day to show in differences."""
 
@@ -66,7 +69,8 @@ def detect_season(panel: Panel) -> int:
     is a local peak (not below its neighbours) and exceeds 1.645 / sqrt(n) (one-sided 5 %). First differences take
     the trend out. At most 200 series and their last 20 seasons are looked at. Three votes in ten are enough, for a
     season too many costs little and a season missed costs a lot. Where the frequency is known and no candidate wins,
-    its first one is taken as a prior, if short (at most 24 steps) and covered twice by half of the series.
+    its first one is taken as a prior, if short (at most 24 steps) and covered twice by half of the series. Below an
+    hour the day has the first say, and is the prior whatever its length; the hour needs 500 rows.
 
     Examples
     --------
@@ -77,16 +81,25 @@ def detect_season(panel: Panel) -> int:
     12
     """
     pick = np.unique(np.linspace(0, panel.n_series - 1, min(panel.n_series, _MAX_SERIES)).astype(int))
-    for season in season_candidates(panel.grid):
-        votes = [
-            _shows(panel.series(i)[-_MAX_SEASONS * season :], season)
-            for i in pick
-            if panel.lengths[i] >= 2 * season + 2
-        ]
+    candidates = season_candidates(panel.grid)
+    day = _day_of_fine_steps(panel.grid)
+    for season in sorted(candidates, key=lambda m: (m < day, m)):
+        least, rows = 2 * season + 2, _MAX_SEASONS * season
+        if season < day:
+            least, rows = max(least, _LEAST_OF_AN_HOUR), max(rows, _LEAST_OF_AN_HOUR)
+        width = season // 8 if day and season >= day else 3
+        votes = [_shows(panel.series(i)[-rows:], season, width) for i in pick if panel.lengths[i] >= least]
         if len(votes) >= max(1, len(pick) // 4) and np.mean(votes) >= 0.3:
             return season
-    prior = [m for m in season_candidates(panel.grid) if m <= 24 and np.mean(panel.lengths >= 2 * m) >= 0.5]
+    prior = [m for m in candidates if (m == day if day else m <= 24) and np.mean(panel.lengths >= 2 * m) >= 0.5]
     return prior[0] if prior and not panel.grid.is_integer else 1
+
+
+def _day_of_fine_steps(grid: TimeGrid) -> int:
+    """Steps a day where a step is shorter than an hour, else 0."""
+    if grid.is_integer or (seconds := period_seconds(grid.freq)) >= _HOUR:
+        return 0
+    return int(_DAY / seconds + 0.05)
 
 
 def further_seasons(panel: Panel, season: int) -> tuple[int, ...]:
@@ -124,9 +137,9 @@ def further_seasons(panel: Panel, season: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _shows(y: np.ndarray, season: int) -> bool:
+def _shows(y: np.ndarray, season: int, width: int = 3) -> bool:
     if season >= 20:
-        y = _smooth(y, 3)  # neighbours of a long season share its peak: noise must not decide between them
+        y = _smooth(y, width)  # neighbours of a long season share its peak: noise must not decide between them
     x = np.diff(y)
     peak = autocorrelation(x, season)
     around = max(autocorrelation(x, max(1, season // 2)), autocorrelation(x, max(1, season - season // 4 - 1)))

@@ -240,6 +240,7 @@ def panel_state(panel: Panel) -> State:
         "origin": panel.grid.origin,
         "every": panel.grid.every,
         "nearest": panel.grid.nearest,
+        "zone": panel.grid.zone,
     }
     return {"ids": [list(key) for key in panel.ids], "blocks": blocks, "grid": grid}, blobs
 

@@ -67,6 +67,7 @@ class TimeGrid:
     every : for "step" only, how far apart two steps are.
     holiday_shift : steps by which holidays are looked up too late; 0 but for asking what holidays matter.
     nearest : a timestamp between grid points belongs to the nearer one, not to the period it stands in.
+    zone : time zone whose clock calendar and holidays go by, where the grid stands in UTC; "" = the grid's own.
 
     Examples
     --------
@@ -82,6 +83,7 @@ class TimeGrid:
     every: int = 1
     holiday_shift: int = 0
     nearest: bool = False
+    zone: str = ""
 
     @classmethod
     def steps(cls, origin: int = 0, every: int = 1) -> TimeGrid:
@@ -107,6 +109,17 @@ class TimeGrid:
             raise DataError("an integer time grid has no timestamps.")
         low, high = int(steps.min()), int(steps.max())
         return _range(self.freq, self.origin, min(low, 0), max(high, 0))[steps - min(low, 0)]
+
+    def clock(self, steps: np.ndarray) -> DatetimeIndex:
+        """What the clock of the grid's zone shows at steps, naive; the timestamps themselves without a zone.
+
+        Examples
+        --------
+        >>> TimeGrid("h", "2024-07-01 07:00", zone="America/Los_Angeles").clock(np.array([0]))[0].isoformat()
+        '2024-07-01T00:00:00'
+        """
+        stamps = self.stamps(steps)
+        return stamps.tz_localize("UTC").tz_convert(self.zone).tz_localize(None) if self.zone else stamps
 
     def labels(self, steps: np.ndarray) -> np.ndarray:
         """What stands in the time column at these steps: datetime64[ns] or int64, shape of `steps`."""

@@ -69,7 +69,7 @@ def calendar(grid: TimeGrid, steps: np.ndarray, names: tuple[str, ...]) -> np.nd
     if not names:
         return np.empty((len(steps), 0), dtype=np.float32)
     unique, where = _distinct(steps)
-    stamps = grid.stamps(unique)
+    stamps = grid.clock(unique)
     columns = [np.asarray(_FIELDS[name][0](stamps), dtype=np.float32) for name in names]
     return np.stack(columns, axis=1)[where]
 

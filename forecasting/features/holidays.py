@@ -184,8 +184,8 @@ def learnable_labels(grid: TimeGrid, first: int, last: int, country: str, before
 
 
 def _days(grid: TimeGrid, steps: np.ndarray) -> np.ndarray:
-    """Days of steps, as int64 since 1970."""
-    return grid.stamps(steps).to_numpy().astype("datetime64[D]").astype(np.int64)
+    """Days of steps by the grid's clock, as int64 since 1970."""
+    return grid.clock(steps).to_numpy().astype("datetime64[D]").astype(np.int64)
 
 
 def _around(

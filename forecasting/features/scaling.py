@@ -10,17 +10,22 @@ if TYPE_CHECKING:
     from forecasting.panel import Panel
 
 
+_NEARLY_ALL = 0.95
+"""Share of series without negative values from which logarithms are considered."""
+
+
 def wants_log(panel: Panel, transform: str, season: int) -> bool:
     """Whether the target is learned on a log scale; series with negative values never are, and have no say.
 
-    "auto" takes logs where swings grow with the level, in series that are at least half of all.
+    "auto" takes logs where swings grow with the level, and nearly all series may have them: those that do not are
+    another kind of rows in the same model.
     """
     if transform == "none" or not panel.observed.any():
         return False
     may = np.flatnonzero(_lowest(panel) >= 0)
     if transform == "log":
         return len(may) > 0
-    return 2 * len(may) >= panel.n_series and _multiplicative(panel, may, season)
+    return len(may) >= _NEARLY_ALL * panel.n_series and _multiplicative(panel, may, season)
 
 
 def _lowest(panel: Panel) -> np.ndarray:

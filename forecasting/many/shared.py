@@ -122,7 +122,7 @@ class Knowledge:
         own = {name: getattr(self.task, name) for name in self.task.__slots__}
         content = {
             "schema": self.schema.to_json(),
-            "grid": {name: getattr(self.grid, name) for name in ("freq", "origin", "every", "nearest")},
+            "grid": {name: getattr(self.grid, name) for name in ("freq", "origin", "every", "nearest", "zone")},
             "task": {**own, "levels": list(own["levels"])},
             "windows": self.windows,
             "step": self.step,

@@ -49,6 +49,24 @@ def test_a_bundle_comes_back_and_replaces_an_older_one(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
 
+@pytest.mark.parametrize(
+    "write", [lambda p, n: save_bundle(p, {"n": n}, {}), lambda p, n: write_state(p, ({"n": n}, {}))]
+)
+def test_an_old_folder_survives_a_new_one_that_cannot_be_published(tmp_path, monkeypatch, write):
+    write(tmp_path / "m", 1)
+    before = {f.name: f.read_bytes() for f in (tmp_path / "m").iterdir()}
+
+    def refuse(_temporary, _final):
+        assert len(list(tmp_path.glob(".m.*.old"))) == 1  # whatever happens now, the old one is on disk
+        raise OSError("no room")
+
+    monkeypatch.setattr("automl.bundle.publish", refuse)
+    with pytest.raises(OSError, match="no room"):
+        write(tmp_path / "m", 2)
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+    assert {f.name: f.read_bytes() for f in (tmp_path / "m").iterdir()} == before
+
+
 def _bundle(tmp_path):
     save_bundle(tmp_path / "m", {"v": 1}, {"one": STATE})
     return tmp_path / "m"

@@ -12,6 +12,7 @@ from automl.errors import AutoMLError, ConfigError, RunError, UnknownNameError
 from automl.files import write_atomic
 from automl.journal import Journal, repair
 from automl.runs import Run, TrialRecord, model_names
+from automl.session import session
 from tests.automl.helpers import ENVIRONMENT, finish, wait_for
 
 
@@ -208,6 +209,40 @@ def test_journal_can_be_read_by_optuna_and_survives_kills(run):
     Journal(path, "min", "mse", run.trials())
     last = trials_of(path)[-1]
     assert (len(trials_of(path)), last.state.name, last.value, last.user_attrs["number"]) == (4, "COMPLETE", 1.0, 2)
+
+
+def test_a_journal_needs_no_symbolic_links(run, monkeypatch):
+    def refuse(*_):
+        raise PermissionError("no symbolic links here")
+
+    monkeypatch.setattr("os.symlink", refuse)
+    path = run.path / "journal.log"
+    Path(f"{path}.lock").touch()  # of a writer that was killed
+    start = time.monotonic()
+    Journal(path, "min", "mse", [add(run, 0, scores={"mse": 2.0})])
+    assert time.monotonic() - start < 25
+    monkeypatch.undo()
+    assert [t.value for t in trials_of(path)] == [2.0]
+    assert not list(run.path.glob("*.lock*"))
+
+
+def _session(run):
+    return session(run, "automl", verbosity="info", time_limit=None, begun=0.0)
+
+
+def test_a_session_that_is_interrupted_ends_as_cancelled(run):
+    with pytest.raises(KeyboardInterrupt), _session(run):
+        raise KeyboardInterrupt
+    assert run.state == "cancelled"
+    assert run.read()["history"][-1]["reason"] == "interrupted"
+
+
+def test_a_session_whose_refit_was_stopped_ends_as_cancelled(run):
+    for state in ("running", "cancelled"):
+        with _session(run) as own:
+            run.set_state(state)
+            own.stopped = "max_trials"
+        assert run.state == {"running": "completed"}.get(state, state)
 
 
 def test_a_damaged_journal_is_made_anew_from_the_trials(run, caplog):

@@ -1,6 +1,7 @@
 """What is asked after the portfolio, in each of its three ways."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from automl.budget import Deadline
 from automl.candidates import Candidate, Choice, Float, Int
 from automl.errors import ConfigError
 from automl.runs import TrialRecord
-from automl.sampling import Sampler, contains, grid_of, same_params
+from automl.sampling import Proposal, Sampler, contains, grid_of, same_params
 from tests.automl import toy_task as toy
 from tests.automl.helpers import do_search, essence, make_search
 
@@ -93,6 +94,17 @@ def test_random_draws_leave_out_what_failed_as_it_was():
     found = plain(asked([TREE, LINE], 30, queue=[TREE, LINE], feed=lambda n: math.nan if n == 0 else 1.0))
     assert found[:2] == [("tree", TREE.values()), ("line", LINE.values())]
     assert {name for name, _ in found[5:]} == {"line"}
+
+
+def test_what_the_end_of_time_cut_is_searched_when_the_run_goes_on():
+    first = Proposal(LINE, LINE.values(), portfolio=True)
+    sampler = Sampler([LINE], seed=1, queue=[], first=9, sampling="random")
+    sampler.feed(replace(record(first, 0, "timeout"), info={"cut": True}), math.nan)
+    assert sampler.ask(9) is not None
+    sampler.feed(record(first, 1, "timeout"), math.nan)  # it had its whole limit
+    assert sampler.ask(9) is None
+    sampler.feed(record(first, 2), 1.0)
+    assert sampler.ask(9) is not None
 
 
 # -- grid -------------------------------------------------------------------------------------------------------------

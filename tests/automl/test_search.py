@@ -526,3 +526,23 @@ def test_refit_stores_reuses_and_explains(tmp_path):
         assert "the time was over" in hung[7]
         assert "the time was over" in hung[8]
     assert search.run_directory.state == "running"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_ctrl_c_in_the_refit_keeps_what_is_fitted(tmp_path, workers):
+    events = []
+
+    def listener(event):
+        if event.kind == "refitted":
+            events.append(event)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    jobs = [(k, toy.POLY, {"degree": k, "ridge": 1.0}) for k in range(3)]
+    with make_search(tmp_path, trials=2, workers=workers, on_event=listener) as search:
+        outcome = search.run(Deadline())
+        found = search.refit(jobs, Deadline())
+        assert not isinstance(found[0], str)
+        assert [found[1], found[2]] == ["interrupted"] * 2
+        assert (search.stopped, search.run_directory.state) == ("interrupted", "cancelled")
+    # the progress line knows what the search has found
+    assert [(e.best, e.told) for e in events] == [(min(r.scores["mse"] for r in outcome.records), 2)]

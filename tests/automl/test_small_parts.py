@@ -1,15 +1,27 @@
 """Guardrails, explanations, budgets, candidates."""
 
 import json
+import math
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from time import monotonic
 
 import numpy as np
 import pytest
 
 from automl.budget import Deadline, ExitCriteria
+from automl.bundle import read_state
 from automl.candidates import Candidate, Choice, Float, Int, Registry
+from automl.crew import Crew
 from automl.errors import ConfigError, DeadlineExceededError, UnknownNameError
 from automl.explain import permutation_importance, raw_importance
 from automl.guardrails import Guardrail, Report
+from automl.inline import InlineExecutor
+from automl.memory import group_free
+from automl.runs import TrialRecord
+from automl.trial import Evaluation, Trial
+from automl.worker import _store, refit
+from tests.automl import toy_task as toy
 
 
 def test_report_round_trips_and_shows_alerts_first():
@@ -65,6 +77,70 @@ def test_bad_limits_are_named(bad):
 def test_a_passed_deadline_says_what_was_going_on():
     with pytest.raises(DeadlineExceededError, match="out of time while baking"):
         Deadline.after(-1).check("baking")
+
+
+def test_a_later_deadline_is_so_many_seconds_behind():
+    assert Deadline(10.0).later(2.5) == Deadline(12.5)
+    assert Deadline(10.0).later(2.5).earlier(2.5) == Deadline(10.0)
+    assert Deadline().later(5) == Deadline()
+
+
+def test_the_file_cache_of_a_container_is_free_memory(tmp_path):
+    for name, text in (
+        ("max", "1000\n"),
+        ("current", "900\n"),
+        ("stat", "anon 200\nfile 700\ninactive_file 400\nactive_file 250\nworkingset_refault_file 7\n"),
+    ):
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert group_free(tmp_path) == 750
+    (tmp_path / "memory.max").write_text("max\n")
+    with pytest.raises(ValueError, match="max"):
+        group_free(tmp_path)
+
+
+def test_nothing_to_wait_for_is_waited_for_too(tmp_path):
+    crew = Crew((toy.TARGET, {}), workers=0, threads=1, preload=(), output=tmp_path / "log")
+    begun = monotonic()
+    crew.rest([])
+    assert monotonic() - begun > 0.05
+
+
+@pytest.mark.parametrize(("loss", "reason"), [(math.nan, "at rung 1 is no finite number (nan)"), (9.0, "the median")])
+def test_a_trial_ended_at_a_rung_says_why(tmp_path, loss, reason):
+    trial = Trial(
+        number=0,
+        candidate=toy.MEAN,
+        params={},
+        seed=0,
+        threads=1,
+        deadline=Deadline(),
+        directory=tmp_path,
+        thresholds={1: 5.0},
+    )
+    trial.report(0, 1.0)
+    assert trial.report(1, loss)
+    _store(trial, Evaluation(scores={}, pruned=True), 0.0, 0.0)
+    record = TrialRecord.read(tmp_path)
+    assert record.status == "pruned"
+    assert reason in record.reason
+
+
+def test_each_thread_of_a_process_without_workers_has_its_own_task(tmp_path):
+    both = Barrier(2, timeout=30)
+
+    def search(n):
+        task = ("automl.worker:open_task", {"target": toy.TARGET, "values": {"log": str(tmp_path / "log"), "n": n}})
+        own = InlineExecutor(task)
+        own.submit(len, "").result()
+        both.wait()
+        fitted = own.submit(refit, tmp_path / str(n), toy.MEAN, {}, Deadline()).result()
+        return fitted.status, read_state(tmp_path / str(n))[1]["coefficients"][0]
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(search, (30, 60)))
+    for n, (status, mean) in zip((30, 60), found, strict=True):
+        assert status == "stored"
+        assert mean == pytest.approx(toy.open_toy("", n).y.mean(), abs=0.01)
 
 
 def test_candidates_are_hashable_and_json():
