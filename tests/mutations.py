@@ -114,8 +114,8 @@ MUTATIONS = (
     Mutation(
         "one future target value in the training scale",
         "forecasting/features/plan.py",
-        "z_history = self._transform(panel.y,",
-        "z_history = self._transform(np.concatenate([panel.y[1:], panel.y[:1]]),",
+        "z_history = _transformed(panel.y,",
+        "z_history = _transformed(np.concatenate([panel.y[1:], panel.y[:1]]),",
         (_FEATURES,),
     ),
     Mutation(
