@@ -218,7 +218,7 @@ class Fitting:
         why = BEFORE_ITS_TURN[outcome.stopped_because]
         skipped = {n: self._skipped.get(n, why) for n in LEARNERS if n not in tried}
         skipped |= {STACKING: no_stack} if no_stack else {}
-        return Outcome(model, outcome.stopped_because, rows, skipped, lost)
+        return Outcome(model, search.stopped or outcome.stopped_because, rows, skipped, lost)
 
     def _ensembles(
         self, assembly: Assembly
