@@ -19,6 +19,7 @@ from forecasting.reading import (
     Times,
     kind_of,
     levels_of,
+    one_after_the_other,
     read_covariate,
     read_ids,
     read_number,
@@ -221,7 +222,7 @@ def prepare(frame: Any, settings: DataSettings, *, min_length: int, report: Repo
     names = resolve(data, settings.columns)
     times = read_time(data[names.time], names.time, freq=settings.freq)
     if settings.aggregate is None:
-        names = _with_found_ids(data, names, settings, report)
+        names = _with_found_ids(data, names, times, settings, report)
     _check_roles(data, names, settings, report)
     cov = settings.covariates
     kinds: tuple[tuple[str, Kind], ...] = tuple((c, settings.kinds.get(c, kind_of(data[c]))) for c in cov.all)
@@ -307,12 +308,12 @@ def _unused(data: pd.DataFrame, names: Names, settings: DataSettings) -> list[st
     return [str(c) for c in data.columns if c not in used]
 
 
-def _with_found_ids(data: pd.DataFrame, names: Names, settings: DataSettings, report: Report) -> Names:
+def _with_found_ids(data: pd.DataFrame, names: Names, times: Times, settings: DataSettings, report: Report) -> Names:
     """Add the fewest text columns that make timestamps unique within series, where the id columns given do not."""
     from automl.guardrails import Guardrail, affected
 
     given = [*names.id, names.time]
-    if not data.duplicated(given).any():
+    if one_after_the_other(data, names.id, times.values) or not data.duplicated(given).any():
         return names
     used = {*given, names.target, settings.weight, *settings.covariates.all}
     text = [c for c in data.columns if c not in used and _is_text(data[c]) and data[c].notna().all()][:_MOST_IDS]

@@ -294,7 +294,8 @@ def coarser(steps: np.ndarray, series: np.ndarray, n_series: int) -> tuple[np.nd
     apart, of = apart[inside], of[inside]
     if not len(apart):
         return np.empty(0, dtype=np.int64), 1
-    here, first, count = np.unique(of, return_index=True, return_counts=True)
+    first = np.flatnonzero(np.concatenate([[True], of[1:] != of[:-1]]))
+    here, count = of[first], np.diff(first, append=len(of))
     low, high = np.minimum.reduceat(apart, first), np.maximum.reduceat(apart, first)
     common = np.gcd.reduceat(apart, first)
     equal = (count >= _LEAST_EQUAL) & (high - low <= _NEARLY * low)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Kind = Literal["number", "date", "category"]
 
 _SHOW = 3
+_LONG_RUNS = 8
+"""Rows a run of equal ids, from which ids are looked up once a run."""
+
 _OFFSET = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
 _YEARS = (1678, 2261)
 _LEAST_MONTHS = 4
@@ -232,7 +235,7 @@ def read_ids(data: pd.DataFrame, ids: tuple[str, ...]) -> tuple[list[Key], np.nd
         missing = data[name].isna().to_numpy()
         if missing.any():
             raise DataError(f"id column {name!r} has {missing.sum()} missing values, first in row {missing.argmax()}.")
-    parts = [_factorized(data[c]) for c in ids]
+    parts = [_by_runs(data[c]) for c in ids]
     row = parts[0][0]
     level_of = np.arange(len(parts[0][1]))[None, :]
     for codes, levels in parts[1:]:
@@ -242,6 +245,36 @@ def read_ids(data: pd.DataFrame, ids: tuple[str, ...]) -> tuple[list[Key], np.nd
         level_of = np.vstack([level_of[:, before], own])
     columns = [[_plain(levels[at]) for at in level_of[k]] for k, (_, levels) in enumerate(parts)]
     return list(zip(*columns, strict=True)), row
+
+
+def _by_runs(values: pd.Series) -> tuple[np.ndarray, Any]:
+    """Codes and sorted levels, looked up once a run of equal values where these are long."""
+    first = runs_of(values)
+    if len(first) * _LONG_RUNS > len(values):
+        return _factorized(values)
+    codes, levels = _factorized(values.iloc[first])
+    return np.repeat(codes, np.diff(first, append=len(values))), levels
+
+
+def runs_of(values: pd.Series) -> np.ndarray:
+    """Where runs of equal values begin, shape [runs] int64."""
+    plain = values.to_numpy()
+    return np.flatnonzero(np.concatenate([np.ones(min(len(plain), 1), dtype=bool), plain[1:] != plain[:-1]]))
+
+
+def one_after_the_other(data: pd.DataFrame, ids: tuple[str, ...], time: Any) -> bool:
+    """Whether rows stand series after series and forward in time, so that none can repeat; False is no proof."""
+    if len(ids) > 1:
+        return False
+    stamps = time.asi8 if isinstance(time, pd.DatetimeIndex) else np.asarray(time)
+    forward = stamps[1:] > stamps[:-1]
+    if not ids:
+        return bool(forward.all())
+    if data[ids[0]].isna().any():
+        return False
+    first = runs_of(data[ids[0]])
+    forward[first[1:] - 1] = True
+    return bool(forward.all()) and data[ids[0]].iloc[first].is_unique
 
 
 def _factorized(values: pd.Series) -> tuple[np.ndarray, Any]:

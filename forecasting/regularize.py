@@ -195,8 +195,10 @@ def make_regular(
 
 def _ordered(table: Table) -> Table:
     time = table.time.asi8 if isinstance(table.time, pd.DatetimeIndex) else table.time
-    order = np.lexsort((time, table.series))
-    return table.take(order) if (np.diff(order) != 1).any() else table
+    series, later = np.diff(table.series), np.diff(time) >= 0
+    if ((series > 0) | ((series == 0) & later)).all():
+        return table
+    return table.take(np.lexsort((time, table.series)))
 
 
 def _numbers(time: np.ndarray | pd.DatetimeIndex) -> np.ndarray:

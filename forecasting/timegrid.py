@@ -136,6 +136,10 @@ class TimeGrid:
         stamps = pd.DatetimeIndex(labels).as_unit("ns")
         if not len(stamps):
             return np.empty(0, dtype=np.int64)
+        if step := _fixed_length(self.freq):
+            at, beyond = np.divmod(stamps.asi8 - pd.Timestamp(self.origin).as_unit("ns").value, step)
+            at[beyond != 0] = OFF_GRID
+            return np.asarray(at)
         grid, before = self._around(stamps)
         values = stamps.to_numpy()
         at = np.clip(np.searchsorted(grid, values), 0, len(grid) - 1)
@@ -179,6 +183,15 @@ class TimeGrid:
 
 OFF_GRID = np.iinfo(np.int64).min
 """The step of a timestamp that lies on no grid point."""
+
+
+@lru_cache(maxsize=32)
+def _fixed_length(freq: str) -> int:
+    """Nanoseconds of a step where all are alike (days and finer), else 0."""
+    offset = to_offset(freq)
+    if isinstance(offset, pd.offsets.Day):
+        return int(offset.n) * 86_400 * 1_000_000_000
+    return int(offset.nanos) if isinstance(offset, pd.offsets.Tick) else 0
 
 
 @lru_cache(maxsize=32)
