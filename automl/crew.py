@@ -93,9 +93,10 @@ class Crew:
     def rest(self, futures: Iterable[Future[Report]]) -> None:
         """Wait until one of these ends, at most until it is time to look around."""
         some = list(futures)
-        if not some:
-            sleep(_LOOK_AROUND)  # `wait` for nothing returns at once: a paused run would keep a core busy
-        wait(some, timeout=_LOOK_AROUND, return_when="FIRST_COMPLETED")
+        if some:
+            wait(some, timeout=_LOOK_AROUND, return_when="FIRST_COMPLETED")
+        else:  # `wait` for nothing returns at once: a paused run would keep a core busy
+            sleep(_LOOK_AROUND)
 
     def ending(self, future: Future[Report]) -> Ending:
         """How finished work ended.

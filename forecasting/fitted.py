@@ -19,6 +19,7 @@ from forecasting.metrics import METRICS, REPORTED, find_metric, forgiving, own_m
 from forecasting.panel import Forecast
 from forecasting.request import COLD, Request, answer, check_agreement, steps_ahead, with_newer
 from forecasting.scoring import Evaluation, drawn_history, evaluation, origins, scored_frame
+from forecasting.writing import forecast_frame, history_frame, request_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,13 +112,11 @@ class Fitted:
             if horizon is not None or until is not None:
                 request = request.within(panel, steps)
             values, cold = answer(fitted, schema, panel, request, levels=levels, name=model, dropped=dropped)
-            out = door.request_frame(request.frame, values, levels, schema, quantiles=quantiles, level=level)
+            out = request_frame(request.frame, values, levels, schema, quantiles=quantiles, level=level)
             return out.assign(**{COLD: cold}) if cold.any() else out
         ahead = door.future_block(future, schema, panel, int(steps.max()), until=steps)
         forecast = fitted.forecast(panel, ahead, levels, model=model)
-        return door.forecast_frame(
-            forecast, panel, schema, quantiles=quantiles, level=level, dropped=dropped, steps=steps
-        )
+        return forecast_frame(forecast, panel, schema, quantiles=quantiles, level=level, dropped=dropped, steps=steps)
 
     def fitted_values(self, steps: int | None = None, *, model: str | None = None) -> pd.DataFrame:
         """One-step forecasts of the last rows the model was fitted on, to look for over-fitting.
@@ -379,7 +378,7 @@ class Fitted:
             panel, ahead = window.train, window.future
         parts = local_contributions(fitted, model, panel, ahead, raw=raw)
         empty = Forecast(np.zeros((panel.n_series, ahead.horizon, 1)))
-        frame = door.forecast_frame(empty, panel, schema, quantiles=(), level=(), dropped={}).drop(columns="yhat")
+        frame = forecast_frame(empty, panel, schema, quantiles=(), level=(), dropped={}).drop(columns="yhat")
         rows = frame.loc[np.repeat(np.arange(len(frame)), len(parts))].reset_index(drop=True)
         values = np.stack([table.ravel() for table in parts.values()], axis=1).ravel()
         return rows.assign(feature=list(parts) * len(frame), contribution=values)
@@ -389,7 +388,7 @@ class Fitted:
         fitted, schema = self._fitted()
         panel = fitted.task.panel
         empty = Forecast(np.full((panel.n_series, horizon or self.horizon, 1), np.nan))
-        frame = door.forecast_frame(empty, panel, schema, quantiles=(), level=(), dropped={})
+        frame = forecast_frame(empty, panel, schema, quantiles=(), level=(), dropped={})
         frame = frame.drop(columns="yhat")
         for name in schema.known_names:
             frame[name] = np.nan
@@ -399,7 +398,7 @@ class Fitted:
         """Rows the model was fitted on, made regular: ids, time, target (missing where it was not observed)."""
         fitted, schema = self._fitted()
         panel = fitted.task.panel
-        return door.history_frame(panel, schema)
+        return history_frame(panel, schema)
 
     @property
     def columns(self) -> door.Names:

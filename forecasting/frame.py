@@ -1,4 +1,4 @@
-"""The door: the user's frame becomes a Panel on the way in, a Forecast becomes a frame on the way out."""
+"""The door: the user's frame becomes a Panel (what comes out of one is written by `forecasting.writing`)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import pandas as pd
 
 from automl.errors import DataError
 from forecasting.checks import high_cardinality, unknown_ahead
-from forecasting.intervals import at_levels
-from forecasting.panel import Forecast, Future, Panel
+from forecasting.panel import Future, Panel
 from forecasting.reading import (
     Times,
     kind_of,
@@ -141,9 +140,6 @@ class Prepared:
     panel: Panel
     schema: Schema
     dropped: dict[Key, str]
-
-
-# -- in ---------------------------------------------------------------------------------------------------------------
 
 
 def to_pandas(frame: Any) -> pd.DataFrame:
@@ -527,89 +523,3 @@ def _gaps(lacking: np.ndarray, schema: Schema, panel: Panel) -> str:
         f"known covariates ({', '.join(schema.known)}) are not given for every future step: {len(gappy)} of "
         f"{panel.n_series} series have gaps; {'; '.join(lines)}."
     )
-
-
-# -- out --------------------------------------------------------------------------------------------------------------
-
-
-def request_frame(
-    rows: pd.DataFrame,
-    values: np.ndarray,
-    known: Sequence[float],
-    schema: Schema,
-    *,
-    quantiles: Sequence[float],
-    level: Sequence[float],
-) -> pd.DataFrame:
-    """Id and time columns of the user's rows, in their order, with forecasts beside them.
-
-    Parameters
-    ----------
-    values : shape [rows, 1 + len(known)], point forecast and quantiles at the levels `known`.
-    """
-    out = rows[[*schema.columns.id, schema.columns.time]].reset_index(drop=True).copy()
-    one = Forecast(values[:, None, :], tuple(known))
-    return out.assign(**_forecast_columns(one, quantiles, level))
-
-
-def forecast_frame(
-    forecast: Forecast,
-    panel: Panel,
-    schema: Schema,
-    *,
-    quantiles: Sequence[float],
-    level: Sequence[float],
-    dropped: Mapping[Key, str],
-    steps: np.ndarray | None = None,
-) -> pd.DataFrame:
-    """Forecasts in the user's columns: ids, time, yhat, `yhat-q-0.1`, `yhat-lo-80`, `yhat-hi-80`.
-
-    Only the first `steps` [n] of each series are written, None = all. Series dropped in training come last with
-    missing values, so that none is silently absent.
-    """
-    n, horizon = forecast.values.shape[:2]
-    where = (panel.last[:, None] + 1 + np.arange(horizon)).ravel()
-    out: dict[str, Any] = _id_columns([key for key in panel.ids for _ in range(horizon)], schema)
-    out[schema.columns.time] = schema.time_labels(panel.grid, where)
-    frame = pd.DataFrame({**out, **_forecast_columns(forecast, quantiles, level)})
-    if steps is not None and (steps < horizon).any():
-        frame = frame[(np.arange(horizon) < steps[:, None]).ravel()].reset_index(drop=True)
-    if not dropped or not n:
-        return frame
-    ends = np.full(len(dropped), panel.last.max())
-    where = (ends[:, None] + 1 + np.arange(horizon)).ravel()
-    lost = _id_columns([key for key in dropped for _ in range(horizon)], schema)
-    lost[schema.columns.time] = schema.time_labels(panel.grid, where)
-    return pd.concat([frame, pd.DataFrame(lost)], ignore_index=True)
-
-
-def history_frame(panel: Panel, schema: Schema) -> pd.DataFrame:
-    """Panel rows in the user's columns: ids, time, target; missing where it was not observed."""
-    out = _id_columns([key for key, count in zip(panel.ids, panel.lengths, strict=True) for _ in range(count)], schema)
-    out[schema.columns.time] = schema.time_labels(panel.grid, panel.step_of_rows())
-    out[schema.columns.target] = np.where(panel.observed, panel.y, np.nan)
-    return pd.DataFrame(out)
-
-
-def _forecast_columns(forecast: Forecast, quantiles: Sequence[float], level: Sequence[float]) -> dict[str, np.ndarray]:
-    out = {"yhat": forecast.values[:, :, 0].ravel()}
-    out |= {f"yhat-q-{q:g}": _channel(forecast, q) for q in quantiles}
-    for width in level:
-        out[f"yhat-lo-{width:g}"] = _channel(forecast, 0.5 - width / 200)
-        out[f"yhat-hi-{width:g}"] = _channel(forecast, 0.5 + width / 200)
-    return out
-
-
-def _channel(forecast: Forecast, q: float) -> np.ndarray:
-    near = [k for k, level in enumerate(forecast.quantiles) if abs(level - q) < 1e-6]
-    if near:
-        return forecast.values[:, :, 1 + near[0]].ravel()
-    return at_levels(forecast.values, forecast.quantiles, (q,))[:, :, 1].ravel()
-
-
-def _id_columns(keys: Sequence[Key], schema: Schema) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for k, (name, dtype) in enumerate(zip(schema.columns.id, schema.id_dtypes, strict=True)):
-        values = pd.Series([key[k] for key in keys])
-        out[name] = values.astype(pd.api.types.pandas_dtype(dtype)) if dtype not in {"object", "str"} else values
-    return out

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from automl.errors import DataError
-from forecasting.timegrid import INTEGER, TimeGrid
+from forecasting.panel import run_starts
+from forecasting.timegrid import INTEGER, TimeGrid, fixed_length
 
 if TYPE_CHECKING:
     from pandas import DatetimeIndex
@@ -225,10 +226,8 @@ def anchor(stamps: DatetimeIndex, freq: str) -> TimeGrid:
     """
     if freq == INTEGER:
         raise DataError("integer time has its own grid.")
-    offset = pd.tseries.frequencies.to_offset(freq)
     values = stamps.as_unit("ns")
-    if isinstance(offset, pd.offsets.Tick | pd.offsets.Day):
-        step = pd.Timedelta(f"{offset.n}D" if isinstance(offset, pd.offsets.Day) else offset).value
+    if step := fixed_length(freq):
         of_step = values.asi8 % step
         phase = int(of_step[0])
         if (of_step != phase).any():
@@ -236,6 +235,7 @@ def anchor(stamps: DatetimeIndex, freq: str) -> TimeGrid:
             phase = int(remainder[count.argmax()])
         first = int(values.asi8.min())
         return TimeGrid(freq, str(pd.Timestamp(first + (phase - first) % step)))
+    offset = pd.tseries.frequencies.to_offset(freq)
     for stamp in values.unique().sort_values():
         if offset.is_on_offset(stamp):
             return TimeGrid(freq, str(stamp))
@@ -294,7 +294,7 @@ def coarser(steps: np.ndarray, series: np.ndarray, n_series: int) -> tuple[np.nd
     apart, of = apart[inside], of[inside]
     if not len(apart):
         return np.empty(0, dtype=np.int64), 1
-    first = np.flatnonzero(np.concatenate([[True], of[1:] != of[:-1]]))
+    first = run_starts(of)
     here, count = of[first], np.diff(first, append=len(of))
     low, high = np.minimum.reduceat(apart, first), np.maximum.reduceat(apart, first)
     common = np.gcd.reduceat(apart, first)

@@ -146,7 +146,7 @@ def shrunk(residuals: np.ndarray) -> np.ndarray:
     errors = residuals[:, np.isfinite(residuals).all(axis=0)]
     n = errors.shape[1]
     if n < 2:
-        return np.diag(_variances(residuals))
+        return np.diag(_floored(_mean_squares(residuals)))
     covariance = errors @ errors.T / n
     spread = np.sqrt(np.diag(covariance))
     unit = np.where(spread > 0, spread, 1.0)
@@ -157,20 +157,21 @@ def shrunk(residuals: np.ndarray) -> np.ndarray:
     below = np.square(correlation)[off].sum()
     shrink = float(np.clip(variance[off].sum() / below, 0.0, 1.0)) if below > 0 else 1.0
     mixed = (1 - shrink) * covariance
-    np.fill_diagonal(mixed, np.diag(covariance))
-    # a node without errors would get all the trust there is, and a singular matrix
-    least = 1e-8 * float(np.square(spread).max()) or 1.0
-    mixed[np.diag_indices_from(mixed)] = np.maximum(np.diag(mixed), least)
+    np.fill_diagonal(mixed, _floored(np.diag(covariance)))
     return mixed
 
 
-def _variances(residuals: np.ndarray) -> np.ndarray:
+def _floored(variances: np.ndarray) -> np.ndarray:
+    """Variances none of which is nothing: such a node would get all the trust there is, and a singular matrix."""
+    return np.maximum(variances, 1e-8 * float(variances.max()) or 1.0)
+
+
+def _mean_squares(residuals: np.ndarray) -> np.ndarray:
     """Mean square of each node's errors [nodes, rows], NaN = none; of a node without any the median. Shape [nodes]."""
     count = np.isfinite(residuals).sum(axis=1)
     square = np.nansum(np.square(residuals), axis=1) / np.maximum(count, 1)
     usual = float(np.median(square[count > 0])) if (count > 0).any() else 1.0
-    found = np.where(count > 0, square, usual)
-    return np.maximum(found, 1e-8 * float(found.max()) or 1.0)
+    return np.where(count > 0, square, usual)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,12 @@ from automl.errors import ConfigError, DataError, UnknownNameError
 from automl.guardrails import Report
 from automl.memory import cores
 from forecasting.config import DataSettings
-from forecasting.features.calendar import CALENDAR_NAMES, calendar_table
+from forecasting.features.calendar import CALENDAR_NAMES
+from forecasting.features.calendar import calendar as features_of
 from forecasting.features.history import STATISTICS
-from forecasting.frame import history_frame, prepare
+from forecasting.frame import prepare
 from forecasting.panel import Panel
+from forecasting.writing import history_frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +151,8 @@ def _columns(
     out = np.empty((len(lags) + len(windows) * len(statistics) + len(calendar), panel.n_rows), dtype=np.float32)
     if not panel.n_rows:
         return out
-    table = calendar_table(panel.grid, int(start.min()), int(panel.last.max()) + 1 if calendar else 0, tuple(calendar))
+    steps = np.arange(start.min(), panel.last.max() + 1 if calendar else start.min())
+    table = np.ascontiguousarray(features_of(panel.grid, steps, tuple(calendar)).T)
     asked = [np.array(part, dtype=np.int64) for part in (lags, windows, [STATISTICS[s] for s in statistics])]
     edges = np.unique(np.searchsorted(indptr, np.linspace(0, panel.n_rows, threads * _PIECES + 1)))
 

@@ -367,6 +367,17 @@ class Forecast:
         return self.values[:, :, 0]
 
 
+def run_starts(values: np.ndarray) -> np.ndarray:
+    """Where runs of equal values begin, shape [runs].
+
+    Examples
+    --------
+    >>> run_starts(np.array([4, 4, 7, 4])).tolist(), run_starts(np.empty(0)).tolist()
+    ([0, 2, 3], [])
+    """
+    return np.flatnonzero(np.concatenate([np.ones(min(len(values), 1), dtype=bool), values[1:] != values[:-1]]))
+
+
 def fill_forward(values: np.ndarray, observed: np.ndarray, indptr: np.ndarray) -> np.ndarray:
     """Return values with unobserved rows taking the last observed one of their series; leading ones the first observed.
 

@@ -243,8 +243,7 @@ def _portfolio(
     weeks = [of("SeasonalNaive", {"season": m}, cost=0.01) for m in longer]
     weeks += [of("SeasonalWindowAverage", {"season": m, "window": 4}, cost=0.01) for m in longer]
     own = [of(name, space=search_space(name)) for name in search.own_learners]
-    trees = space["ExtremeRandomTrees"]
-    leaves: dict[str, JsonScalar] = {"base": "level", "transform": "auto", **thinned(_SEEN)}
+    trees, leaves = space["ExtremeRandomTrees"], space["QuantileForest"]
     slow: dict[str, JsonScalar] = {**light, "objective": "regression", "n_estimators": 300, "learning_rate": 0.03}
     return [
         of("SeasonalNaive", cost=0.01),
@@ -275,7 +274,7 @@ def _portfolio(
         of("LassoLars", {**direct, "max_rows": 60_000}, space=space["LassoLars"], cost=1),
         of("LightGBM", {**slow, "base": "level", "transform": "none", "weighting": "volume"}, cost=2),
         of("SGD", {**direct, "max_rows": 60_000}, space=space["SGD"], cost=1),
-        of("QuantileForest", {**leaves, "weighting": "volume"}, space=space["QuantileForest"], cost=2),
+        of("QuantileForest", {"base": "level", "weighting": "volume", **thinned(_SEEN)}, space=leaves, cost=2),
         of("XGBoost", {**direct, "n_estimators": 150, **thinned(100_000)}, space=space["XGBoost"], cost=2),
         network[0],
         prophet,

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from automl.errors import DataError, UnknownNameError
+from forecasting.panel import run_starts
 from forecasting.season import period_seconds
 from forecasting.timegrid import INTEGER
 
@@ -248,18 +249,14 @@ def read_ids(data: pd.DataFrame, ids: tuple[str, ...]) -> tuple[list[Key], np.nd
 
 
 def _by_runs(values: pd.Series) -> tuple[np.ndarray, Any]:
-    """Codes and sorted levels, looked up once a run of equal values where these are long."""
-    first = runs_of(values)
+    """Codes and sorted levels; numbers are looked up once a run of equal ones where these are long."""
+    if not pd.api.types.is_numeric_dtype(values):
+        return _factorized(values)
+    first = run_starts(values.to_numpy())
     if len(first) * _LONG_RUNS > len(values):
         return _factorized(values)
     codes, levels = _factorized(values.iloc[first])
     return np.repeat(codes, np.diff(first, append=len(values))), levels
-
-
-def runs_of(values: pd.Series) -> np.ndarray:
-    """Where runs of equal values begin, shape [runs] int64."""
-    plain = values.to_numpy()
-    return np.flatnonzero(np.concatenate([np.ones(min(len(plain), 1), dtype=bool), plain[1:] != plain[:-1]]))
 
 
 def one_after_the_other(data: pd.DataFrame, ids: tuple[str, ...], time: Any) -> bool:
@@ -270,11 +267,12 @@ def one_after_the_other(data: pd.DataFrame, ids: tuple[str, ...], time: Any) -> 
     forward = stamps[1:] > stamps[:-1]
     if not ids:
         return bool(forward.all())
-    if data[ids[0]].isna().any():
+    own = data[ids[0]]
+    if own.isna().any():
         return False
-    first = runs_of(data[ids[0]])
+    first = run_starts(own.to_numpy() if pd.api.types.is_numeric_dtype(own) else pd.factorize(own)[0])
     forward[first[1:] - 1] = True
-    return bool(forward.all()) and data[ids[0]].iloc[first].is_unique
+    return bool(forward.all()) and own.iloc[first].is_unique
 
 
 def _factorized(values: pd.Series) -> tuple[np.ndarray, Any]:

@@ -14,6 +14,7 @@ from forecasting import frame as door
 from forecasting.join import join
 from forecasting.metrics import Truth, later_scores, naive_scales, own_ranges
 from forecasting.panel import Forecast, Future
+from forecasting.writing import forecast_frame, history_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -137,7 +138,7 @@ def _origin(
 
 def scored_frame(forecast: Forecast, past: Panel, truth: Truth, schema: door.Schema) -> pd.DataFrame:
     """Forecasts with the cutoff and what came: ids, time, cutoff, target, yhat, quantiles."""
-    frame = door.forecast_frame(forecast, past, schema, quantiles=forecast.quantiles, level=(), dropped={})
+    frame = forecast_frame(forecast, past, schema, quantiles=forecast.quantiles, level=(), dropped={})
     at = list(frame.columns).index("yhat")
     frame.insert(at, "cutoff", np.repeat(schema.time_labels(past.grid, past.last), truth.y.shape[1]))
     frame.insert(at + 1, schema.columns.target, np.where(truth.mask, truth.y, np.nan).ravel())
@@ -175,7 +176,7 @@ def drawn_history(panel: Panel, schema: door.Schema, forecasts: pd.DataFrame) ->
     first = forecasts[ids].drop_duplicates().head(MAX_PAGES) if ids else pd.DataFrame()
     wanted = {tuple(map(str, row)) for row in first.itertuples(index=False)}
     which = [i for i, key in enumerate(panel.ids) if not ids or tuple(map(str, key)) in wanted]
-    return door.history_frame(panel.select(np.array(which, dtype=np.int64)), schema)
+    return history_frame(panel.select(np.array(which, dtype=np.int64)), schema)
 
 
 def _together(walked: list[Origin]) -> tuple[list[Key], Truth, np.ndarray]:

@@ -136,7 +136,7 @@ class TimeGrid:
         stamps = pd.DatetimeIndex(labels).as_unit("ns")
         if not len(stamps):
             return np.empty(0, dtype=np.int64)
-        if step := _fixed_length(self.freq):
+        if step := fixed_length(self.freq):
             at, beyond = np.divmod(stamps.asi8 - pd.Timestamp(self.origin).as_unit("ns").value, step)
             at[beyond != 0] = OFF_GRID
             return np.asarray(at)
@@ -186,7 +186,7 @@ OFF_GRID = np.iinfo(np.int64).min
 
 
 @lru_cache(maxsize=32)
-def _fixed_length(freq: str) -> int:
+def fixed_length(freq: str) -> int:
     """Nanoseconds of a step where all are alike (days and finer), else 0."""
     offset = to_offset(freq)
     if isinstance(offset, pd.offsets.Day):

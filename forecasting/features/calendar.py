@@ -74,11 +74,6 @@ def calendar(grid: TimeGrid, steps: np.ndarray, names: tuple[str, ...]) -> np.nd
     return np.stack(columns, axis=1)[where]
 
 
-def calendar_table(grid: TimeGrid, first: int, end: int, names: tuple[str, ...]) -> np.ndarray:
-    """Calendar features of all steps from `first` to before `end`, feature by feature. Shape [len(names), steps]."""
-    return np.ascontiguousarray(calendar(grid, np.arange(first, max(first, end)), names).T)
-
-
 def _distinct(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Steps, ascending, and where each row has its own in them: all of their range, where that is no longer."""
     low, high = (int(steps.min()), int(steps.max())) if len(steps) else (0, 0)

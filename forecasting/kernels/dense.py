@@ -27,9 +27,7 @@ def _slide_total(y, ahead, width, divisor, behind, out):
         if q == 0:
             for r in range(most):
                 within += y[r]
-                out[r + ahead] = np.nan
-            if most == width:
-                out[width - 1 + ahead] = within * over
+                out[r + ahead] = within * over if r == width - 1 else np.nan
             continue
         before = 0.0
         for r in range(width - 1, 0, -1):
@@ -51,9 +49,7 @@ def _slide_least(y, ahead, width, sign, behind, out):
         if q == 0:
             for r in range(most):
                 within = min(within, sign * y[r])
-                out[r + ahead] = np.nan
-            if most == width:
-                out[width - 1 + ahead] = sign * within
+                out[r + ahead] = sign * within if r == width - 1 else np.nan
             continue
         before = np.inf
         for r in range(width - 1, 0, -1):

@@ -9,6 +9,7 @@ import numpy as np
 
 from forecasting.learners.quantile import LearnsQuantiles
 from forecasting.learners.scikit import ExtremeRandomTrees
+from forecasting.panel import run_starts
 
 if TYPE_CHECKING:
     from automl.trial import State
@@ -47,13 +48,15 @@ class QuantileForest(LearnsQuantiles, ExtremeRandomTrees):
         context.deadline.check(f"keeping the targets of leaves of {self.name}")
         rng = np.random.default_rng(context.seed)
         leaf = self._estimator.apply(self._scaler.transform(self._clean(design.x)))
-        sizes = [tree.tree_.node_count for tree in self._estimator.estimators_]
-        kept = [kept_targets(leaf[:, t], design.y, weight, n, rng) for t, n in enumerate(sizes)]
+        kept = [kept_targets(leaf[:, t], design.y, weight, n, rng) for t, n in enumerate(self._nodes())]
         self._kept = np.concatenate(kept)
 
+    def _nodes(self) -> list[int]:
+        """Nodes of each tree."""
+        return [tree.tree_.node_count for tree in self._estimator.estimators_]
+
     def _predict_levels(self, x: np.ndarray) -> np.ndarray:
-        sizes = [tree.tree_.node_count for tree in self._estimator.estimators_]
-        begin = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        begin = np.concatenate([[0], np.cumsum(self._nodes())[:-1]])
         out = np.empty((len(x), len(self.levels)))
         for first in range(0, len(x), _ROWS_A_PIECE):
             piece = self._scaler.transform(self._clean(x[first : first + _ROWS_A_PIECE]))
@@ -91,7 +94,7 @@ def kept_targets(
     """
     order = np.lexsort((y, leaf))
     node = leaf[order]
-    first = np.flatnonzero(np.concatenate([[True], np.diff(node) > 0]))
+    first = run_starts(node)
     end = np.concatenate([first[1:], [len(node)]])
     until = np.cumsum(weight[order])
     before = np.concatenate([[0.0], until])[first]

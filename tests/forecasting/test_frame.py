@@ -10,9 +10,10 @@ import pytest
 from automl.errors import ConfigError, DataError
 from automl.guardrails import Report
 from forecasting.config import Columns, Covariates, DataSettings
-from forecasting.frame import Schema, forecast_frame, future_block, history_frame, prepare, prepare_history, to_pandas
+from forecasting.frame import Schema, future_block, prepare, prepare_history, to_pandas
 from forecasting.panel import Forecast
 from forecasting.timegrid import TimeGrid, normalise_freq
+from forecasting.writing import forecast_frame, history_frame
 from tests.forecasting.frames import monthly
 
 DATA = Path(os.environ.get("FORECASTLE_DATA", Path(__file__).resolve().parents[3] / "shared" / "data" / "timeseries"))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from automl.errors import ConfigError, DataError
-from forecasting import Panel, TimeGrid, pivot
+from forecasting import Columns, DataSettings, Panel, TimeGrid, pivot
 from forecasting.features.plan import FeaturePlan
 from forecasting.features.settings import PlanSettings
 from forecasting.learners.base import FitContext
@@ -89,8 +89,6 @@ def test_a_frame_in_any_order_keeps_its_names_and_its_gaps():
     days = pd.date_range("2024-01-01", periods=20)
     frame = pd.DataFrame({"shop": np.repeat(["b", "a"], 20), "day": [*days, *days], "sales": np.arange(40.0)})
     shuffled = frame.drop(index=[7]).sample(frac=1, random_state=0)
-    from forecasting import Columns, DataSettings
-
     settings = DataSettings(columns=Columns(id="shop", time="day", target="sales"))
     found = pivot(shuffled, lags=[1], calendar=["wday"], settings=settings, threads=3).to_frame()
     assert found.columns.tolist() == ["shop", "day", "sales", "lag1", "wday"]

@@ -1,5 +1,7 @@
 """Input that is unlike the usual at the door: finer steps than an hour, rows that mean zero, rows that come again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -72,8 +74,6 @@ def test_rows_that_are_not_there_count_as_the_value_they_mean():
 
 def test_what_is_sold_on_one_day_in_five_is_not_forecast_at_its_size_every_day():
     settings = quick(4, allowed=["Average", "SeasonalAverage", "Croston"])
-    from dataclasses import replace
-
     settings = replace(settings, data=DataSettings(fill_target="constant", freq="D"))
     found = Forecaster(10, settings=settings).fit(_sales()).predict()
     assert found[found["unique_id"] == "z"]["yhat"].mean() < 5

@@ -13,8 +13,9 @@ from forecasting.config import Covariates, DataSettings
 from forecasting.features.plan import FeaturePlan
 from forecasting.features.settings import PlanSettings
 from forecasting.forecaster import Forecaster
-from forecasting.frame import Schema, future_block, history_frame, prepare, prepare_history
+from forecasting.frame import Schema, future_block, prepare, prepare_history
 from forecasting.learners.base import FitContext
+from forecasting.writing import history_frame
 from tests.forecasting.frames import monthly, quick
 
 
