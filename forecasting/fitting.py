@@ -29,7 +29,7 @@ from forecasting.learners.base import LEARNERS
 from forecasting.memory import matrix_mb, rows_within
 from forecasting.metrics import CORRELATIONS, SCALED, find_metric, level_of, own_metric, own_ranges
 from forecasting.portfolio import choose
-from forecasting.season import detect_season
+from forecasting.season import detect_season, gap_season
 from forecasting.stationarity import panel_is_stationary
 from forecasting.task import OPEN, PRELOAD, ForecastTask, TaskSettings, open_task, panel_state, save_task
 
@@ -104,9 +104,14 @@ def plan_task(panel: Panel, horizon: int, settings: Settings, seed: int, cuts: l
     _check_log(panel, features)
     memory_mb, note = _memory(panel, horizon, features, max(_workers(search), 1))
     notes.append(note)
+    fill_season = gap_season(earliest, season)
+    if fill_season > 1 and not panel.observed.all():
+        text = f"gaps of the target are filled by the value {season} steps before, not by the last one"
+        notes.append(Guardrail("Seasonal filling of gaps", "done", text))
     own = _task_settings(
         settings, horizon=horizon, season=season, seed=seed, memory_mb=memory_mb, stationary=stationary
     )
+    own = replace(own, fill_season=fill_season)
     task = ForecastTask(panel, cuts, own)
     truth = task.truth()
     if not truth.mask.any():

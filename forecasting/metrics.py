@@ -63,9 +63,9 @@ def naive_scales(panel: Panel, season: int) -> tuple[np.ndarray, np.ndarray, np.
     with an unobserved value do not count; NaN where nothing changes or nothing is observed (such a series cannot be
     scaled and is left out of scaled metrics). Source: Hyndman & Koehler (2006), IJF 22(4), section 3.
     """
-    mae, rmse = _changes(panel, np.where(panel.lengths > season, season, 1))
+    mae, rmse = changes(panel, np.where(panel.lengths > season, season, 1))
     if season > 1 and not (mae > 0).all():
-        short = _changes(panel, np.ones(panel.n_series, dtype=np.int64))
+        short = changes(panel, np.ones(panel.n_series, dtype=np.int64))
         mae, rmse = (np.where(mae > 0, long, step) for long, step in zip((mae, rmse), short, strict=True))
     series = panel.series_of_rows()
     high, low = np.full(panel.n_series, -np.inf), np.full(panel.n_series, np.inf)
@@ -75,7 +75,7 @@ def naive_scales(panel: Panel, season: int) -> tuple[np.ndarray, np.ndarray, np.
     return tuple(np.where(np.isfinite(s) & (s > 0), s, np.nan) for s in (mae, rmse, spread))  # type: ignore[return-value]
 
 
-def _changes(panel: Panel, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def changes(panel: Panel, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean absolute and root mean square change over `step` rows of each series, observed pairs only. Shapes [n]."""
     n, sizes = panel.n_series, panel.lengths
     rows = np.arange(panel.n_rows)

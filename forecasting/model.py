@@ -146,6 +146,7 @@ class ForecastModel:
             on such (see `forecasting.strangers`).
         """
         entry = self.entry(model)
+        panel = panel.in_season(self.settings.fill_season)
         if future.horizon > self.settings.horizon:
             LOG.warning(
                 "%d series are forecast %d steps ahead, past the trained %d: forecasts are fed back as history",
@@ -250,6 +251,7 @@ class ForecastModel:
     def refitted(self, panel: Panel, model: str | None = None) -> ForecastModel:
         """Return the same model with one entry's members fitted on another panel (same columns); intervals stay."""
         learners = {}
+        panel = panel.in_season(self.settings.fill_season)
         for name, weight in self.entry(model).weights:
             if weight:
                 learners[name] = self.members[name].fit(self.task, panel)

@@ -283,6 +283,35 @@ class Panel:
         count = np.add.reduceat(self.observed.astype(np.int64), first)
         return (low == high) & (count >= max(_LEAST_CONSTANT, min(season, _MOST_CONSTANT)))
 
+    def in_season(self, season: int) -> Panel:
+        """Return the panel with gaps of the target filled by the latest observed value of the same phase of a season.
+
+        Rows without one keep what they have. Only earlier rows are looked at; nothing that was observed changes.
+
+        Parameters
+        ----------
+        season : steps; 1 = the panel itself.
+
+        Examples
+        --------
+        >>> from forecasting.timegrid import TimeGrid
+        >>> y = np.array([1.0, 5.0, 2.0, np.nan, np.nan, np.nan])
+        >>> panel = Panel.from_arrays([y], TimeGrid("D", "2024-01-01"))
+        >>> panel.y.tolist(), panel.in_season(2).y.tolist()
+        ([1.0, 5.0, 2.0, 2.0, 2.0, 2.0], [1.0, 5.0, 2.0, 5.0, 2.0, 5.0])
+        """
+        if season <= 1 or self.observed.all():
+            return self
+        gaps = np.flatnonzero(~self.observed)
+        first = self.indptr[np.searchsorted(self.indptr, gaps, side="right") - 1]
+        y, source = self.y.copy(), gaps - season
+        while (inside := source >= first).any():
+            gaps, source, first = gaps[inside], source[inside], first[inside]
+            seen = self.observed[source]
+            y[gaps[seen]] = self.y[source[seen]]
+            gaps, source, first = gaps[~seen], source[~seen] - season, first[~seen]
+        return replace(self, y=y)
+
     def tail(self, lengths: np.ndarray | int) -> Panel:
         """Return the last `lengths` rows of every series; the panel itself where that is all of them."""
         if (self.lengths <= lengths).all():

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
+from forecasting.metrics import changes
+
 if TYPE_CHECKING:
     from forecasting.panel import Panel
     from forecasting.timegrid import TimeGrid
@@ -18,6 +20,9 @@ _INTEGER_CANDIDATES = (4, 7, 12, 24, 52)
 _MAX_SERIES, _MAX_SEASONS = 200, 20
 _LEAST_OF_AN_HOUR = 500
 """Rows on which an hour may show below the day of finer data: on a few of them noise does as well."""
+
+_ROUNDING = 1e-12
+"""Changes that differ by no more than this part of the values differ by rounding."""
 
 _LONG = 30
 """A season this many times the shorter one moves too little from day to day to show in differences."""
@@ -42,8 +47,11 @@ def season_candidates(grid: TimeGrid) -> tuple[int, ...]:
     """
     if grid.is_integer:
         return _INTEGER_CANDIDATES
-    if to_offset(grid.freq).rule_code in {"B", "C"}:
-        return (5,)
+    offset = to_offset(grid.freq)
+    if offset.rule_code in {"B", "C"}:
+        return (5,) if offset.n == 1 else ()
+    if offset.rule_code in {"bh", "cbh"} and offset.n == 1:
+        return (8, 40)
     seconds = period_seconds(grid.freq)
     cycles = {_HOUR: _HOUR / 4, _DAY: _DAY / 2, 7 * _DAY: _DAY, _YEAR: 92 * _DAY}  # cycle -> coarsest step
     finest = {7 * _DAY: 600.0, _YEAR: _DAY * 0.99}  # long cycles of fine data are left to the calendar
@@ -95,6 +103,31 @@ def detect_season(panel: Panel) -> int:
     return prior[0] if prior and not panel.grid.is_integer else 1
 
 
+def gap_season(panel: Panel, season: int) -> int:
+    """Steps back from where gaps of the target are best filled: a season, or 1 = from the last value there is.
+
+    The changes over a season are held against those over the typical distance from a gap to the last observed row.
+    Most series must have the smaller ones over a season.
+
+    Examples
+    --------
+    >>> from forecasting.panel import Panel
+    >>> from forecasting.timegrid import TimeGrid
+    >>> week, walk = np.tile([1.0, 2, 3, 4, 5, 9, 8], 20), np.cumsum(np.random.default_rng(0).standard_normal(140))
+    >>> [gap_season(Panel.from_arrays([y], TimeGrid("D", "2024-01-01")), 7) for y in (week, walk)]
+    [7, 1]
+    """
+    if season <= 1:
+        return 1
+    rows = np.arange(panel.n_rows)
+    last = np.maximum.accumulate(np.where(panel.observed, rows, -1))
+    inside = ~panel.observed & (last >= np.repeat(panel.indptr[:-1], panel.lengths))
+    distance = int(np.median((rows - last)[inside])) if inside.any() else 1
+    by_season, by_last = (changes(panel, np.full(panel.n_series, step))[0] for step in (season, min(distance, season)))
+    known = np.isfinite(by_season) & np.isfinite(by_last)
+    return season if known.any() and np.mean(by_season[known] < by_last[known]) > 0.5 else 1
+
+
 def _day_of_fine_steps(grid: TimeGrid) -> int:
     """Steps a day where a step is shorter than an hour, else 0."""
     if grid.is_integer or (seconds := period_seconds(grid.freq)) >= _HOUR:
@@ -141,6 +174,8 @@ def _shows(y: np.ndarray, season: int, width: int = 3) -> bool:
     if season >= 20:
         y = _smooth(y, width)  # neighbours of a long season share its peak: noise must not decide between them
     x = np.diff(y)
+    if np.ptp(x) <= _ROUNDING * np.abs(y).max():
+        return False
     peak = autocorrelation(x, season)
     around = max(autocorrelation(x, max(1, season // 2)), autocorrelation(x, max(1, season - season // 4 - 1)))
     return peak > max(1.645 / np.sqrt(len(x)), around, 0.1)

@@ -49,8 +49,7 @@ class Trial:
     """
 
     task: ForecastTask
-    _left: np.ndarray | None = None
-    _fitted: dict[tuple[str, int], Learner] = field(default_factory=dict)
+    _fitted: dict[tuple[str, int, bytes], Learner] = field(default_factory=dict)
     _weights: dict[tuple, tuple[tuple[str, float], ...]] = field(default_factory=dict)
 
     def bucket(self, rows: np.ndarray) -> np.ndarray:
@@ -98,7 +97,7 @@ class Trial:
             window = backtest.window(task.panel.select(some), cut[some], s.horizon, s.season, s.levels, number)
             short, others = window.train.tail(rows), task.panel.select(rest).head(cut[rest])
             for k, member in enumerate(members):
-                learner = self._learner(member, number, others, short)
+                learner = self._learner((member, number, left.tobytes()), others, short)
                 point = learner.forecast(short, window.future, ()).held_constant(short, s.season).values
                 values = np.repeat(point, 1 + len(s.levels), axis=2)
                 losses[k] += float(metric.loss(metric.function(window.truth, values)))
@@ -109,21 +108,20 @@ class Trial:
         return tuple((name, 1 / len(good)) for name in good)
 
     def _left_out(self, rows: int) -> np.ndarray | None:
-        """Positions of series to leave out, a seeded choice of those with more history than a stranger; None = few."""
-        long = np.flatnonzero(self.task.cuts[0] >= max(rows + self._unit(), backtest.LEAST_TRAINING_ROWS))
-        size = min(LEFT_OUT, self.task.panel.n_series // _SHARE, len(long))
-        if size < _LEAST_LEFT_OUT:
-            return None
-        if self._left is None or self.task.cuts[0][self._left].min() < rows:
-            rng = np.random.default_rng(self.task.settings.seed)
-            self._left = np.sort(rng.choice(long, size, replace=False))
-            self._fitted.clear()
-        return self._left
+        """Positions of series to leave out: the first of a seeded order that have more history than a stranger.
 
-    def _learner(self, member: Member, number: int, others: Panel, short: Panel) -> Learner:
-        """Fit a member for a window; pooled ones are kept for strangers with other numbers of rows."""
+        None = too few. What was asked before has no say, and the same series serve many numbers of rows.
+        """
+        order = np.random.default_rng(self.task.settings.seed).permutation(self.task.panel.n_series)
+        long = self.task.cuts[0] >= max(rows + self._unit(), backtest.LEAST_TRAINING_ROWS)
+        left = order[long[order]][: min(LEFT_OUT, self.task.panel.n_series // _SHARE)]
+        return np.sort(left) if len(left) >= _LEAST_LEFT_OUT else None
+
+    def _learner(self, of: tuple[Member, int, bytes], others: Panel, short: Panel) -> Learner:
+        """Fit a member for a window and the series left out; pooled ones are kept for other numbers of rows."""
+        member, number, left = of
         pooled = LEARNERS.load(member.learner).unseen == "global"
-        key = (member.name, number)
+        key = (member.name, number, left)
         if key in self._fitted:
             return self._fitted[key]
         learner = member.fit(self.task, others if pooled else short)

@@ -45,7 +45,8 @@ class TaskSettings:
 
     Parameters
     ----------
-    horizon, season : in steps. levels : quantile levels kept for every forecast.
+    horizon, season : in steps. fill_season : gaps of the target are filled by values so many steps back (see
+        `Panel.in_season`), 1 = by the last value. levels : quantile levels kept for every forecast.
     metric : name of the one to choose by. own_metric : it is a function of the user's, which workers do not know:
         nothing is pruned, and the parent process scores.
     country : for holidays. features : settings of learners that have them (see `FeatureSettings.for_learners`).
@@ -67,6 +68,7 @@ class TaskSettings:
     integer: bool = False
     non_negative: bool | None = None
     own_learners: Mapping[str, str] = field(default_factory=dict)
+    fill_season: int = 1
 
 
 class ForecastTask:
@@ -78,7 +80,7 @@ class ForecastTask:
     """
 
     def __init__(self, panel: Panel, cuts: list[np.ndarray], settings: TaskSettings) -> None:
-        self.panel = panel
+        self.panel = panel.in_season(settings.fill_season)
         self.cuts = cuts
         self.settings = settings
         self._windows: list[backtest.Window] | None = None

@@ -7,12 +7,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pandas.tseries.frequencies import to_offset
 
 from automl.errors import UnknownNameError
 from forecasting.season import period_seconds
 
 if TYPE_CHECKING:
     from forecasting.timegrid import TimeGrid
+
+_NEVER = 2**40
+"""Days, either way, that lie outside every calendar."""
 
 _DAY_SECONDS = 86_400.0
 _OBSERVANCES = ("optional", "unofficial", "bank", "government", "half_day", "de_facto")
@@ -77,8 +81,11 @@ def holiday_days(
 
 
 def is_fine(grid: TimeGrid) -> bool:
-    """Whether a step is a day or less, so that it may lie on a holiday."""
-    return not grid.is_integer and period_seconds(grid.freq) <= _DAY_SECONDS
+    """Whether a step is a day or less, or a business day, so that it may lie on a holiday."""
+    if grid.is_integer:
+        return False
+    offset = to_offset(grid.freq)
+    return period_seconds(grid.freq) <= _DAY_SECONDS or (offset.n == 1 and offset.rule_code in {"B", "C"})
 
 
 def holiday_names(grid: TimeGrid, before: int, after: int) -> tuple[str, ...]:
@@ -120,8 +127,10 @@ def holiday_features(grid: TimeGrid, steps: np.ndarray, country: str, before: in
     table, _ = _around(country, today, today)
     others, _ = _around(country, today, today, observances=True)
     at = np.searchsorted(table, today)
-    to_next = table[np.minimum(at, len(table) - 1)] - today
-    since = today - table[np.maximum(np.searchsorted(table, today, side="right") - 1, 0)]
+    # tables begin and end: beyond them no holiday is near
+    ends = np.concatenate([[-_NEVER], table, [_NEVER]])
+    to_next = ends[at + 1] - today
+    since = today - ends[np.searchsorted(table, today, side="right")]
     public = to_next == 0
     columns = {
         "holiday": public | np.isin(today, others),

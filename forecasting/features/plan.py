@@ -28,7 +28,7 @@ from forecasting.features.granger import lags_that_help
 from forecasting.features.history import Rows
 from forecasting.features.impute import filled, typical
 from forecasting.features.orders import look_back
-from forecasting.features.scaling import log_shifts, scales, wants_log
+from forecasting.features.scaling import log_shifts, scales, typical_level, wants_log
 from forecasting.features.settings import PlanSettings, default_lags, default_windows, numbers, season_spans
 from forecasting.memory import rows_within
 from forecasting.season import further_seasons
@@ -103,7 +103,7 @@ class FeaturePlan:
     Gaps of numeric covariates are filled in each series by the column's way (`fills`, `past_fills`: way, and the value
     for series without any), flagged ones get a column of their own. `positive` : known covariates that are read by
     their logarithm; None = as the rows at hand say (plans of earlier versions). `recent` : rows of each series that are
-    looked at, the last ones; 0 = all.
+    looked at, the last ones; 0 = all. `unit`, `level` : scale and mean that series of zeros alone are taken to have.
     """
 
     settings: PlanSettings
@@ -125,6 +125,8 @@ class FeaturePlan:
     spans: tuple[int, ...] = field(default=())
     positive: tuple[str, ...] | None = None
     recent: int = 0
+    unit: float = 0.0
+    level: float = 0.0
 
     @classmethod
     def fit(cls, panel: Panel, settings: PlanSettings, context: FitContext) -> Self:
@@ -194,8 +196,8 @@ class FeaturePlan:
 
     @property
     def categorical(self) -> tuple[int, ...]:
-        """Positions of columns that hold codes."""
-        return tuple(i for i, name in enumerate(self.feature_names) if name.endswith("_code"))
+        """Positions of columns that hold codes; a number may well have such a name of its own."""
+        return tuple(i for i, (name, raw) in enumerate(self.columns) if name.endswith("_code") and name != raw)
 
     def columns_for(self, panel: Panel) -> list[tuple[str, str]]:
         """Names of the matrix' columns in order, each with the raw column it comes from."""
@@ -273,18 +275,22 @@ class FeaturePlan:
         horizon = future.horizon if future else 0
         sizes = panel.lengths + horizon
         indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        shift = log_shifts(panel) if self.log else np.full(panel.n_series, np.nan)
+        shift = log_shifts(panel, self.level) if self.log else np.full(panel.n_series, np.nan)
         z_history = _transformed(panel.y, np.repeat(shift, panel.lengths))
         rows = np.arange(panel.n_rows) + np.repeat(indptr[:-1] - panel.indptr[:-1], panel.lengths)
         z = np.full(indptr[-1], np.nan)
         z[rows] = z_history
         weight = np.zeros(indptr[-1])
         weight[rows] = np.where(_worth_learning(panel, self.season), panel.weight, 0.0)
-        scale, bounds = scales(z_history, panel.indptr, self.season)
+        scale, bounds = scales(z_history, panel.indptr, self.season, self.unit)
         steps = np.arange(indptr[-1]) + np.repeat(panel.start - indptr[:-1], sizes)
         fixed = self._fixed(panel, future, indptr, rows, steps)
         parts = decompose(z_history, panel.indptr, self.season, horizon) if self._stl else None
         return Scaled(z, indptr, panel.lengths, scale, shift, bounds, fixed, weight, parts)
+
+    def with_units(self, panel: Panel, scaled: Scaled) -> Self:
+        """Return the plan with the typical scale and mean of its training panel."""
+        return replace(self, unit=float(np.median(scaled.scale)), level=typical_level(panel))
 
     def training_rows(self, scaled: Scaled, seed: int) -> tuple[Rows, np.ndarray]:
         """Rows to learn from: every target with every h in 1..horizon, thinned to `most_rows`; series of each."""
@@ -448,7 +454,8 @@ class FeaturePlan:
             columns += [x, relative, *deviation, change]
             for j in self.id_groups:
                 group = codes_of([key[j] for key in panel.ids])[series]
-                columns.append(relative - mean_by_step(relative, steps + (steps.max() + 1) * group))
+                since = steps - steps.min()
+                columns.append(relative - mean_by_step(relative, since + (since.max() + 1) * group))
             columns += [hist.gather(x, np.arange(len(x)) - order, begin) for order in self._lags_of(name)]
             if name in known.flagged:
                 columns.append((~known.observed[:, k]).astype(float))

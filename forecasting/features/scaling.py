@@ -50,19 +50,35 @@ def _multiplicative(panel: Panel, may: np.ndarray, season: int) -> bool:
     return bool(votes) and float(np.median(votes)) > 0.3
 
 
-def log_shifts(panel: Panel) -> np.ndarray:
+def log_shifts(panel: Panel, level: float = 0.0) -> np.ndarray:
     """What keeps the log of each series tame: 0, or its mean where it comes nearer to zero than a hundredth of that.
 
     NaN for a series with negative values, which is read as it is.
     """
-    mean = np.add.reduceat(np.maximum(panel.y, 0.0), panel.indptr[:-1]) / panel.lengths
+    mean = _means(panel)
     low = _lowest(panel)
-    tame = np.where(low > 0.01 * mean, 0.0, np.where(mean > 0, mean, 1.0))
+    tame = np.where(low > 0.01 * mean, 0.0, np.where(mean > 0, mean, level or typical_level(panel)))
     return np.where(low < 0, np.nan, tame)
 
 
-def scales(z: np.ndarray, indptr: np.ndarray, season: int) -> tuple[np.ndarray, np.ndarray]:
-    """Per series: mean absolute seasonal change of z (1 where there is none), and its lowest and highest value."""
+def typical_level(panel: Panel) -> float:
+    """Median of the means of the series that have one above 0, else 1."""
+    mean = _means(panel)
+    return float(np.median(mean[mean > 0])) if (mean > 0).any() else 1.0
+
+
+def _means(panel: Panel) -> np.ndarray:
+    """Mean of each series, negative values counting as 0. Shape [n]."""
+    return np.add.reduceat(np.maximum(panel.y, 0.0), panel.indptr[:-1]) / panel.lengths
+
+
+def scales(z: np.ndarray, indptr: np.ndarray, season: int, unit: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Per series: mean absolute seasonal change of z, and its lowest and highest value.
+
+    Parameters
+    ----------
+    unit : scale of series of zeros alone; 0 = the median of the others, 1 where there is none.
+    """
     first, sizes = indptr[:-1], np.diff(indptr)
     step = np.where(sizes > season, season, 1)
     rows = np.arange(len(z))
@@ -74,4 +90,6 @@ def scales(z: np.ndarray, indptr: np.ndarray, season: int) -> tuple[np.ndarray, 
     spread = np.sqrt(np.add.reduceat(np.square(z - centre), first) / sizes)
     bounds = np.stack([np.minimum.reduceat(z, first), np.maximum.reduceat(z, first)], axis=1)
     typical = np.maximum(np.maximum(change, 0.1 * spread), 1e-9 * np.abs(bounds).max(axis=1))
-    return np.where(typical > 0, typical, 1.0), bounds
+    good = typical > 0
+    usual = unit or (float(np.median(typical[good])) if good.any() else 1.0)
+    return np.where(good, typical, usual), bounds

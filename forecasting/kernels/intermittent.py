@@ -167,6 +167,7 @@ def rates(values, seen, indptr, first, end, method, alpha, out, reason):
                     if total < best:
                         best, out[i] = total, rate
         else:
+            y = y[s]  # what nobody saw is no demand
             level = min(mean_interval(y), max(1, len(y) // 2), _MOST_LEVEL)
             if method == ADIDA:
                 out[i] = aggregated(y, level, buckets)

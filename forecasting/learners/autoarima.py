@@ -198,8 +198,9 @@ class AutoArima(Batch):
 
     def inputs(self, panel: Panel) -> tuple[str, ...]:
         """Return the history, the calendar where Fourier terms tell a long season, and what the regression reads."""
-        waves = len(self._model["harmonics"]) > 0 and int(self._model["harmonics"][0]) > 0
-        columns = self._model["columns"][0] if len(self._model["columns"]) else []
+        fitted = np.flatnonzero(self._model["reason"] == FITTED)[:1]
+        waves = bool((self._model["harmonics"][fitted] > 0).any())
+        columns = self._model["columns"][fitted].ravel()
         own = dict.fromkeys(panel.known.names[int(k)] for k in columns)
         return ("target", *(("time",) if waves else ()), *own)
 

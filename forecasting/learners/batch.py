@@ -148,8 +148,10 @@ class Batch(ABC):
         return whole
 
     def _for(self, recent: Panel, horizon: int) -> Model:
-        """Parameters of the series of a panel; series that `fit` never saw are fitted now."""
+        """Parameters of the series of a panel; those that `fit` never saw, or saw with too few rows, are fitted now."""
         at = np.array([self._ids.get(key, -1) for key in recent.ids], dtype=np.int64)
+        grown = (self._model["reason"][at] == TOO_SHORT) & (recent.lengths >= LEAST_ROWS)
+        at[grown] = -1
         new = np.flatnonzero(at < 0)
         if not len(new):
             return self._model if np.array_equal(at, np.arange(len(self._ids))) else _rows(self._model, at)

@@ -32,6 +32,8 @@ _LEAST_TIMED = 3
 LEAST_ROWS = 4
 """A series with fewer rows is not modelled but falls back."""
 
+_TOO_SHORT = f"fewer than {LEAST_ROWS} rows"
+
 BAND = 3.0
 """How many ranges beyond what was seen a forecast may go."""
 
@@ -245,7 +247,7 @@ class Local(ABC):
     def _try(self, history: History, horizon: int) -> tuple[Model | None, str]:
         """Model of a series, or None and why not."""
         if len(history.y) < LEAST_ROWS:
-            return None, f"fewer than {LEAST_ROWS} rows"
+            return None, _TOO_SHORT
         try:
             return self._estimate(history, horizon), ""
         except _FAILURES as error:
@@ -256,7 +258,7 @@ class Local(ABC):
         self, key: Key, history: History, ahead: Block, horizon: int, levels: tuple[float, ...]
     ) -> np.ndarray | None:
         """Channels of a series, None where it has to fall back."""
-        if key in self._failed:
+        if key in self._failed and not (self._failed[key] == _TOO_SHORT and len(history.y) >= LEAST_ROWS):
             return None
         model = self._models.get(key)
         if model is None:

@@ -108,8 +108,10 @@ class Prophet(Local):
             # Newton, the default for short series, may take 20 s where L-BFGS takes none; on long ones it never ends
             model.stan_backend.set_options(newton_fallback=len(frame) <= _MOST_NEWTON_ROWS)
             self._stan(model, frame)
-            # what a forecast does not read: the data and their fitted trend
-            model.history, model.history_dates = model.history.iloc[:2], model.history_dates.iloc[:2]
+            # what a forecast does not read: the data and their fitted trend; two rows one step apart tell the step
+            near = int(np.argmin(np.diff(model.history["t"].to_numpy())))
+            kept = slice(near, near + 2)
+            model.history, model.history_dates = model.history.iloc[kept], model.history_dates.iloc[kept]
             model.params.pop("trend", None)
             text = model_to_json(model)
         return {"prophet": text, "regressors": used, "first": int(history.first), "scale": scale}
@@ -169,9 +171,10 @@ class Prophet(Local):
             from prophet.serialize import model_from_json
 
             fitted = model_from_json(model["prophet"])
-            parts = fitted.predict(frame)
+            parts = _in_order(fitted.predict(frame), frame)
             if history.grid.holiday_shift and "holidays" in parts:
-                moved = fitted.predict(frame.assign(ds=history.grid.stamps(steps + history.grid.holiday_shift)))
+                moved = frame.assign(ds=history.grid.clock(steps + history.grid.holiday_shift))
+                moved = _in_order(fitted.predict(moved), moved)
                 part = "multiplicative_terms" if fitted.holidays_mode == "multiplicative" else "additive_terms"
                 parts[part] += moved["holidays"] - parts["holidays"]
         trend, times, plus = (parts[k].to_numpy() for k in ("trend", "multiplicative_terms", "additive_terms"))
@@ -202,7 +205,7 @@ def _holidays(country: str, grid: TimeGrid, first: int, end: int) -> DataFrame:
     """Public holidays of a subdivision, which Prophet's own tables do not have, from the history to years ahead."""
     import pandas as pd
 
-    stamps = grid.stamps(np.array([first, end]))
+    stamps = grid.clock(np.array([first, end]))
     days, names = holiday_days(country, stamps[0].year, stamps[1].year + _YEARS_AHEAD)
     return pd.DataFrame({"ds": pd.to_datetime(days, unit="D"), "holiday": names})
 
@@ -227,12 +230,15 @@ def _is_new(period: float, step: float, history: float) -> bool:
 def _frame(grid: TimeGrid, steps: np.ndarray, first: int, columns: dict[str, np.ndarray]) -> DataFrame:
     import pandas as pd
 
-    ds: DatetimeIndex
-    if grid.is_integer:
-        ds = pd.Timestamp("2000-01-01") + pd.to_timedelta(steps - first, unit="D")
-    else:
-        ds = grid.stamps(steps)
+    days = pd.to_timedelta(steps - first, unit="D")
+    ds: DatetimeIndex = pd.Timestamp("2000-01-01") + days if grid.is_integer else grid.clock(steps)
     return pd.DataFrame({"ds": ds, **columns})
+
+
+def _in_order(parts: DataFrame, frame: DataFrame) -> DataFrame:
+    """Predictions, which come sorted by time, in the order of the rows: clocks that are put back repeat an hour."""
+    by_time = np.argsort(frame["ds"].to_numpy(), kind="stable")
+    return parts.iloc[np.argsort(by_time)].reset_index(drop=True)
 
 
 def _paths(model: Any, horizon: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from automl.errors import ConfigError
 from forecasting.features.plan import forecast_rounds
 from forecasting.intervals import at_levels
 from forecasting.learners.regression import LightGBM, Pooled, StopAtDeadline
@@ -27,6 +28,19 @@ class LearnsQuantiles(Pooled):
     native_quantiles: ClassVar[bool] = True
     levels: ClassVar[tuple[float, ...]]
     """Levels that are learned, ascending, the median in the middle."""
+
+    def fit(self, panel: Panel, context: FitContext) -> Self:
+        """Fit plan and regressor on all rows of the panel.
+
+        Raises
+        ------
+        ConfigError : the strategy is recursive: quantiles of one step say nothing of how errors add up.
+        """
+        if self.strategy == "recursive":
+            raise ConfigError(
+                f"{self.name} with strategy='recursive' has no quantiles past the first step. Fix: strategy='direct'."
+            )
+        return super().fit(panel, context)
 
     @abstractmethod
     def _predict_levels(self, x: np.ndarray) -> np.ndarray:

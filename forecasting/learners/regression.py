@@ -87,7 +87,7 @@ class Pooled(ABC):
         weight = design.weight
         if self.weighting == "volume":
             weight = weight * _volume(scaled, panel)[series]
-        self._plan = plan
+        self._plan = plan = plan.with_units(panel, scaled)
         self._fit(design, weight / weight.mean(), context)
         self._spread = self._residual_spread(design, weight)
         return self

@@ -393,7 +393,7 @@ def calendar_inputs(grid: TimeGrid, steps: np.ndarray, season: int, country: str
         if season < 2:
             return np.empty((len(steps), 0))
         return fourier((steps % season).astype(float), season, min(3, season // 2)).astype(float)
-    seconds, stamps = period_seconds(grid.freq), grid.stamps(steps)
+    seconds, stamps = period_seconds(grid.freq), grid.clock(steps)
     hour = np.asarray(stamps.hour + stamps.minute / 60 + stamps.second / 3_600, dtype=float)
     day_of_year = np.asarray(stamps.day_of_year, dtype=float) - 1
     cycles = [
