@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
+_LEAST_WEIGHT = 0.015
+"""Smaller shares are not worth the fit of a model."""
+
+
 def greedy_arrays(
     predictions: Sequence[np.ndarray],
     loss: Callable[[np.ndarray], float],
@@ -154,41 +158,39 @@ def bagged_weights(
 def evened(
     predictions: Sequence[np.ndarray],
     weights: np.ndarray,
+    even: np.ndarray,
     loss: Callable[[np.ndarray], float],
     *,
-    near: float = 0.1,
-    most: int = 8,
+    share: float,
 ) -> np.ndarray:
-    """Weights as even over the good models as the best single model's loss allows.
+    """Chosen weights with as large a share of more even ones as the best single model's loss allows.
 
-    Where little was measured the winner owes part of its score to luck, and equal weights predict better than chosen
-    ones (the combination puzzle: Smith & Wallis 2009, Oxford Bulletin of Economics and Statistics 71(3)).
+    Chosen weights owe part of their score to luck, the more so the less was measured, and even ones often predict
+    better (the combination puzzle: Smith & Wallis 2009, Oxford Bulletin of Economics and Statistics 71(3)).
 
     Parameters
     ----------
-    predictions : arrays of one shape, the best first. weights : chosen ones, shape [len(predictions)].
-    loss : of such an array, lower is better. near : a model whose loss exceeds the least by at most this share of it is
-        good. most : so many of the good ones count.
+    predictions : arrays of one shape. weights, even : shape [len(predictions)], each of sum 1. loss : of such an array,
+        lower is better. share : of the even ones, at most, 0..1.
 
     Returns
     -------
-    shape [len(predictions)], >= 0, sum 1: the largest share, in tenths, of equal weights beside the chosen ones whose
-    loss is at most the best single model's; `weights` where there is none.
+    shape [len(predictions)], >= 0, sum 1: `share`, or nine tenths of it, eight, ... of even weights, the first whose
+    loss is at most the best single model's; `weights` where there is none. Weights below `_LEAST_WEIGHT` are left out.
 
     Examples
     --------
     >>> truth = np.array([1.0, 2.0, 3.0])
-    >>> low, high, far = truth - 1, truth + 1.05, truth + 9
-    >>> evened([low, high, far], np.array([1.0, 0.0, 0.0]), lambda p: float(np.abs(p - truth).mean())).tolist()
-    [0.5, 0.5, 0.0]
+    >>> low, high = truth - 1, truth + 1
+    >>> chosen, even = np.array([1.0, 0.0]), np.array([0.5, 0.5])
+    >>> evened([low, high], chosen, even, lambda p: float(np.abs(p - truth).mean()), share=0.5).tolist()
+    [0.75, 0.25]
     """
-    losses = np.array([loss(p) for p in predictions])
-    best = float(np.nanmin(losses))
-    good = np.flatnonzero(losses <= best + near * abs(best))[:most]
-    even = np.zeros(len(predictions))
-    even[good] = 1 / len(good)
-    for share in np.arange(10, 0, -1) / 10:
-        mixed = share * even + (1 - share) * weights
+    best = float(np.nanmin([loss(p) for p in predictions]))
+    for part in share * np.arange(10, 0, -1) / 10:
+        mixed = part * even + (1 - part) * weights
+        mixed[mixed < _LEAST_WEIGHT] = 0.0
+        mixed /= mixed.sum()
         if loss(combine(predictions, mixed)) <= best:
             return mixed
     return weights

@@ -9,7 +9,7 @@ import numpy as np
 
 from automl.ensemble import evened, greedy_arrays, stack
 from automl.runs import model_names
-from forecasting.blending import choose_power, series_errors, tilted
+from forecasting.blending import likely, series_errors, tilted
 from forecasting.grain import Grain
 from forecasting.intervals import Conformal, calmness, fading, fit_stretch, independent
 from forecasting.learners.base import LEARNERS
@@ -34,8 +34,11 @@ _ENOUGH_VALUES = 40_000
 _ENOUGH_UNUSED = 8_000
 """The same for the widths of single models that nothing uses; there are many of them."""
 
-_FEW = 100
-"""Fewer windows times series than this are few: weights are as even as the best single model's score allows."""
+_FEW, _LEAST_EVEN, _MOST_EVEN = 100, 0.25, 0.75
+"""Share of weights by likelihood beside chosen ones: the first over windows times series, within the others."""
+
+_TILTS = (1.0, 2.0)
+"""Powers of a series' own errors that its weights may go down with."""
 
 Some = slice | np.ndarray
 """Series of a panel."""
@@ -104,16 +107,19 @@ class Assembly:
         judge, some = self._of_some(_ENOUGH_VALUES)
         arrays = [np.ascontiguousarray(self.channels(r)[:, some, :, used]) for r in pool]
         weights = greedy_arrays(arrays, judge.lost, rounds=rounds)
-        if len(self.task.cuts) * self.task.panel.n_series < _FEW and len(pool) > 1:
-            weights = evened(arrays, weights, self.lost)
-        elif len(self.task.cuts) > 1 and (weights > 0).sum() > 1:
-            errors = series_errors([a[..., 0] for a in arrays], judge.task.truth())
-            power = choose_power(arrays, errors, judge.lost, rounds)
-            if power == 0:
-                weights = (weights > 0) / (weights > 0).sum()
-            elif power is not None:
-                return self._tilted([r for r, w in zip(pool, weights, strict=True) if w > 0], power)
-        return {r.number: float(w) for r, w in zip(pool, weights, strict=True) if w > 0}
+        if len(pool) > 1:
+            losses = np.array([judge.lost(a) for a in arrays])
+            even = likely(losses, series_errors([a[..., 0] for a in arrays], judge.task.truth()))
+            measured = len(self.task.cuts) * self.task.panel.n_series
+            share = float(np.clip(_FEW / measured, _LEAST_EVEN, _MOST_EVEN))
+            weights = evened(arrays, weights, even, judge.lost, share=share)
+        chosen: Weights = {r.number: float(w) for r, w in zip(pool, weights, strict=True) if w > 0}
+        if len(self.task.cuts) == 1 or len(chosen) == 1:
+            return chosen
+        losses = [judge.lost(self.blend(self._tilted(chosen, power), some=some)) for power in _TILTS]
+        if not min(losses) <= judge.lost(self.blend(chosen, some=some)):
+            return chosen
+        return self._tilted(chosen, _TILTS[int(np.nanargmin(losses))])
 
     def _of_some(self, values: int) -> tuple[Assembly, Some]:
         """What judges forecasts, and the series it looks at: all, or so many of very many that they hold `values`."""
@@ -139,14 +145,17 @@ class Assembly:
         self._apart |= {number: apart[:, :, i] for i, number in enumerate(numbers)}
         return {number: weights[:, i] for i, number in enumerate(numbers)}
 
-    def _tilted(self, used: Sequence[TrialRecord], power: float) -> Weights:
-        """Weights of the models used for every series; what each window is blended with knows only the others."""
-        of = series_errors([self.channels(r)[..., 0] for r in used], self.task.truth())
-        windows = range(of.shape[1])
-        by_series = tilted(of, power)
-        apart = np.stack([tilted(np.delete(of, w, axis=1), power) for w in windows])
-        self._apart |= {r.number: apart[:, :, k] for k, r in enumerate(used)}
-        return {r.number: by_series[:, k] for k, r in enumerate(used)}
+    def _tilted(self, weights: Mapping[int, float | np.ndarray], power: float) -> Weights:
+        """Weights tilted towards what did well on each series; what each window is blended with knows the others."""
+        of = series_errors([self.channels(self._by_number[k])[..., 0] for k in weights], self.task.truth())
+        base = np.array(list(weights.values()))
+
+        def on(errors: np.ndarray) -> np.ndarray:
+            raw = base * tilted(errors, power)
+            return np.asarray(raw / raw.sum(axis=1, keepdims=True))
+
+        apart = np.stack([on(np.delete(of, w, axis=1)) for w in range(of.shape[1])])
+        return self.by_series(list(weights), on(of), apart)
 
     def stack(self) -> Weights:
         """Linear stacking: non-negative elastic-net weights of the best trials' points, on each series' scale."""

@@ -8,12 +8,9 @@ every member does as well as it does everywhere.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
-
-from automl.ensemble import combine, greedy_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,19 +18,11 @@ if TYPE_CHECKING:
     from forecasting.metrics import Truth
 
 
-class Loss(Protocol):
-    """Mean over some windows of what forecasts [those windows, n, horizon, channels] lose, lower is better."""
+_SEEN_BEFORE, _USUAL_DEVIATION = 4.0, 0.3
+"""Differences between two models' errors that are taken to have been seen, and their size as a share of the error."""
 
-    def __call__(self, channels: np.ndarray, some: Sequence[int]) -> float:
-        """See the class."""
-        ...
-
-
-POWERS = (0.0, 1.0, 2.0)
-"""Tilts that are tried: weights go with errors to minus this power, 0 = even ones."""
-
-_GAIN = 0.005
-"""What weights other than the greedy ones must gain on windows they were not chosen on."""
+_LEAST_LIKELY, _MOST_MEMBERS = 0.05, 16
+"""Models less likely than this share of the best, or beyond so many, get no weight."""
 
 
 def series_errors(points: Sequence[np.ndarray], truth: Truth) -> np.ndarray:
@@ -78,26 +67,46 @@ def tilted(errors: np.ndarray, power: float) -> np.ndarray:
     return (raw / raw.sum(axis=0)).T
 
 
-def choose_power(arrays: Sequence[np.ndarray], errors: np.ndarray, loss: Loss, rounds: int) -> float | None:
-    """Tilt that forecasts windows best from weights learned on the others; None = greedy weights do as well.
+def likely(losses: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Weights by how likely it is that a model is as good as the best one: exp(-z / 2). Shape [k], sum 1.
+
+    z is what it loses more over the standard error of that, as differences of its errors from the best one's vary from
+    series to series and window to window; a few such differences of the usual size are taken to have been seen before.
 
     Parameters
     ----------
-    arrays : forecasts of models [windows, n, horizon, channels]. errors : theirs (see `series_errors`). rounds : greedy
-        steps.
+    losses : shape [k], at least one finite. errors : shape [k, windows, n] (see `series_errors`).
+
+    Examples
+    --------
+    >>> alike, worse = np.array([[[1.0, 2.0, 1.0, 2.0]], [[2.0, 1.0, 2.0, 1.0]]]), np.array([[[5.0, 6.0, 5.0, 6.0]]])
+    >>> likely(np.array([1.5, 1.5, 5.5]), np.concatenate([alike, worse])).round(2).tolist()
+    [0.5, 0.5, 0.0]
     """
-    windows = range(len(arrays[0]))
-    losses = np.zeros((len(windows), 1 + len(POWERS)))
-    for held in windows:
-        others = [w for w in windows if w != held]
-        weights = greedy_arrays([a[others] for a in arrays], partial(loss, some=others), rounds=rounds)
-        used = np.flatnonzero(weights).tolist()
-        apart = [arrays[k][[held]] for k in used]
-        losses[held, 0] = loss(combine(apart, weights[used]), [held])
-        for column, power in enumerate(POWERS, 1):
-            by_series = tilted(errors[used][:, others], power)
-            blend = np.sum([by_series[:, k, None, None] * a for k, a in enumerate(apart)], axis=0)
-            losses[held, column] = loss(blend, [held])
-    mean = losses.mean(axis=0)
-    best = int(np.nanargmin(mean[1:]))
-    return POWERS[best] if mean[1 + best] < mean[0] - _GAIN * abs(mean[0]) else None
+    best = int(np.nanargmin(losses))
+    flat = errors.reshape(len(errors), -1)
+    apart = flat - flat[best]
+    seen = np.isfinite(apart)
+    usual = _nanmean(flat[best])
+    count = seen.sum(axis=1) + _SEEN_BEFORE
+    square = np.square(np.where(seen, apart - _row_means(apart, seen), 0.0)).sum(axis=1)
+    deviation = np.sqrt((square + _SEEN_BEFORE * (_USUAL_DEVIATION * usual) ** 2) / count)
+    unit = abs(float(losses[best])) or 1.0
+    more = np.where(np.isfinite(losses), (losses - losses[best]) / unit, np.inf) * (usual or 1.0)
+    z = more / np.maximum(deviation / np.sqrt(count), np.finfo(float).tiny)
+    weights = np.exp(-z / 2)
+    rank = np.argsort(np.argsort(-weights, kind="stable"), kind="stable")
+    weights[(weights < _LEAST_LIKELY) | (rank >= _MOST_MEMBERS)] = 0.0
+    return np.asarray(weights / weights.sum())
+
+
+def _row_means(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Mean of the values seen in each row, shape [rows, 1]."""
+    total = np.where(seen, values, 0.0).sum(axis=1, keepdims=True)
+    return np.asarray(total / np.maximum(seen.sum(axis=1, keepdims=True), 1))
+
+
+def _nanmean(values: np.ndarray) -> float:
+    """Mean of what is finite, 0 where nothing is."""
+    good = values[np.isfinite(values)]
+    return float(good.mean()) if len(good) else 0.0

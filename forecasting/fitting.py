@@ -451,7 +451,7 @@ class Fitting:
         """Seconds to keep back for ensemble and refit: measured fits of those likely to be used, and a little more."""
         if time_limit is None:
             return 0.0
-        top = usable(records, self._metric(task))[:8]
+        top = usable(records, self._metric(task))[:12]
         fits = sorted((r.info["fit_s"] for r in top), reverse=True)
         # the longest fit bounds the wall time from below, the sum over workers too
         refit = max([sum(fits) / max(workers, 1), *fits[:1]]) if fits else 0.0

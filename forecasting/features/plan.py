@@ -28,7 +28,7 @@ from forecasting.features.granger import lags_that_help
 from forecasting.features.history import Rows
 from forecasting.features.impute import filled, typical
 from forecasting.features.orders import look_back
-from forecasting.features.scaling import log_shifts, scales, typical_level, wants_log
+from forecasting.features.scaling import log_shifts, scales, wants_log
 from forecasting.features.settings import PlanSettings, default_lags, default_windows, numbers, season_spans
 from forecasting.memory import rows_within
 from forecasting.season import further_seasons
@@ -287,10 +287,6 @@ class FeaturePlan:
         fixed = self._fixed(panel, future, indptr, rows, steps)
         parts = decompose(z_history, panel.indptr, self.season, horizon) if self._stl else None
         return Scaled(z, indptr, panel.lengths, scale, shift, bounds, fixed, weight, parts)
-
-    def with_units(self, panel: Panel, scaled: Scaled) -> Self:
-        """Return the plan with the typical scale and mean of its training panel."""
-        return replace(self, unit=float(np.median(scaled.scale)), level=typical_level(panel))
 
     def training_rows(self, scaled: Scaled, seed: int) -> tuple[Rows, np.ndarray]:
         """Rows to learn from: every target with every h in 1..horizon, thinned to `most_rows`; series of each."""

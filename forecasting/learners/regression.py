@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from automl.errors import LearnerError, MissingPackageError
 from forecasting.features.plan import FeaturePlan, direct_forecast
-from forecasting.features.scaling import scales
+from forecasting.features.scaling import scales, typical_level
 from forecasting.features.settings import PlanSettings
 from forecasting.learners.base import FitContext, NewHistory, Unseen, gaussian_channels
 from forecasting.panel import Forecast
@@ -87,7 +87,7 @@ class Pooled(ABC):
         weight = design.weight
         if self.weighting == "volume":
             weight = weight * _volume(scaled, panel)[series]
-        self._plan = plan = plan.with_units(panel, scaled)
+        self._plan = replace(plan, unit=float(np.median(scaled.scale)), level=typical_level(panel))
         self._fit(design, weight / weight.mean(), context)
         self._spread = self._residual_spread(design, weight)
         return self

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecasting.blending import choose_power, series_errors, tilted
+from forecasting.blending import likely, series_errors, tilted
 from forecasting.metrics import Truth
 from forecastle import Forecaster
 from tests.forecasting.frames import monthly, quick
@@ -48,21 +48,21 @@ def windows_of(rng, n, kinds, windows=4, h=3):
     return truth, [(y + s * e)[..., None] for s, e in zip(scale, noise, strict=True)]
 
 
-def test_tilted_weights_are_taken_where_members_suit_series_and_only_there():
+def test_models_as_good_as_the_best_for_all_one_knows_share_alike():
     rng = np.random.default_rng(0)
-
-    def chosen(kinds):
-        truth, arrays = windows_of(rng, 40, kinds)
-        y = truth.y.reshape(4, 40, 3)
-        errors = series_errors([a[..., 0] for a in arrays], truth)
-
-        def loss(channels, some):
-            return float(np.abs(channels[..., 0] - y[list(some)]).mean())
-
-        return choose_power(arrays, errors, loss, 15)
-
-    assert chosen(np.arange(40) % 2) == 2.0
-    assert chosen(np.zeros(40, dtype=int)) is None
+    base = rng.gamma(4, 0.25, (1, 3, 50))
+    errors = base * np.array([1.0, 1.03, 1.5])[:, None, None] * rng.uniform(0.5, 1.5, (3, 3, 50))
+    losses = errors.mean(axis=(1, 2))
+    weights = likely(losses, errors)
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights[1] > 0.3
+    assert weights[2] == 0.0
+    # the same difference of two windows of one series is luck
+    few = likely(losses, errors[:, :2, :1])
+    assert few[2] > 0.05
+    # what has no errors, or none that differ, is judged by its loss
+    assert likely(np.array([1.0, np.nan]), errors[:2]).tolist() == [1.0, 0.0]
+    assert likely(np.array([-0.9, -0.9]), np.full((2, 1, 1), np.nan)).tolist() == [0.5, 0.5]
 
 
 def test_errors_by_hand():
