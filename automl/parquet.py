@@ -43,14 +43,41 @@ class Parquet:
 
     def dataset(self) -> Any:
         """The files as Arrow's dataset."""
+        import pyarrow
         import pyarrow.dataset
 
         base = str(self.path) if self.path.is_dir() else None
         files = [str(f) for f in self.files()]
         partitioning = "hive" if base else None
-        return pyarrow.dataset.dataset(
-            files, format="parquet", partitioning=partitioning, **({"partition_base_dir": base} if base else {})
-        )
+        options: dict[str, Any] = {"format": "parquet", "partitioning": partitioning}
+        options |= {"partition_base_dir": base} if base else {}
+        found = pyarrow.dataset.dataset(files, **options)
+        schemas = [schema for _, schema in self.schemas()] if len(files) > 1 else []
+        if all(schema.equals(schemas[0]) for schema in schemas):
+            return found
+        # found looks at the first file alone: whole numbers there may be fractions elsewhere, categories text
+        try:
+            try:
+                whole = pyarrow.unify_schemas([found.schema, *schemas], promote_options="permissive")
+            except pyarrow.ArrowException:
+                several = [_decoded(schema) for schema in (found.schema, *schemas)]
+                whole = pyarrow.unify_schemas(several, promote_options="permissive")
+        except pyarrow.ArrowException as error:
+            raise DataError(f"files in {self.path} do not fit together: {' '.join(str(error).split())}") from error
+        return pyarrow.dataset.dataset(files, schema=whole, **options)
+
+    def schemas(self) -> list[tuple[Path, Any]]:
+        """Files and what each holds."""
+        import pyarrow.parquet
+
+        return [(f, pyarrow.parquet.read_schema(f).remove_metadata()) for f in self.files()]
+
+    def lacking(self, columns: Sequence[str]) -> tuple[Path, str] | None:
+        """First file without one of some columns that others have, and that column."""
+        schemas = self.schemas()
+        inside = {name for _, schema in schemas for name in schema.names}  # the others are told by folders
+        wanted = [name for name in columns if name in inside]
+        return next(((f, name) for f, schema in schemas for name in wanted if name not in schema.names), None)
 
     def groups(self) -> list[tuple[Any, int]]:
         """Row groups in order, and the rows of each."""
@@ -81,6 +108,14 @@ class Parquet:
         for file in dataset.get_fragments():
             for group in file.split_by_row_group():
                 yield from group.to_batches(dataset.schema, columns=wanted, batch_size=size)
+
+
+def _decoded(schema: Any) -> Any:
+    """A schema whose categories are what they stand for."""
+    import pyarrow
+
+    kinds = [f.type.value_type if pyarrow.types.is_dictionary(f.type) else f.type for f in schema]
+    return pyarrow.schema([f.with_type(kind) for f, kind in zip(schema, kinds, strict=True)])
 
 
 def hidden(file: Path, folder: Path) -> bool:

@@ -7,6 +7,7 @@ settings, in a run directory of its own, and the winner forecasts. Neither sees 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,7 @@ from forecasting.metrics import Truth, later_scores
 from forecasting.scoring import drawn_history, scored_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from automl.metrics import Metric
     from forecasting.backtest import Window
@@ -203,7 +204,9 @@ def _sets(
     windows: Sequence[Window], names: Sequence[str], values: Sequence[np.ndarray], own: Names
 ) -> Iterator[tuple[str, Truth, np.ndarray]]:
     """Everything that is scored by itself: all, each iteration, each series, each series in each iteration."""
-    ids = [series_name(key, own) for w in windows for key in w.train.ids]
+    keys = [key for w in windows for key in w.train.ids]
+    name_of = _names_of(dict.fromkeys(keys), own)
+    ids = [name_of[key] for key in keys]
     of = np.repeat(np.arange(len(windows)), [w.train.n_series for w in windows])
     truth, forecast = stacked([w.truth for w in windows]), np.concatenate(values)
     yield ALL, truth, forecast
@@ -223,6 +226,15 @@ def stacked(truths: Sequence[Truth]) -> Truth:
     fields = ("y", "mask", "mae_scale", "rmse_scale", "value_range")
     y, mask, mae, rmse, spread = (np.concatenate([getattr(t, name) for t in truths]) for name in fields)
     return Truth(y, mask, mae, rmse, spread, truths[0].levels)
+
+
+def _names_of(keys: Iterable[tuple[Any, ...]], own: Names) -> dict[tuple[Any, ...], str]:
+    """Names of series; where two would have the same one, parts that hold a `/` stand in quotes."""
+    names = {key: series_name(key, own) for key in keys}
+    several = {name for name, count in Counter(names.values()).items() if count > 1}
+    for key in [key for key, name in names.items() if name in several]:
+        names[key] = "/".join(f'"{part}"' if "/" in str(part) else str(part) for part in key)
+    return names
 
 
 def series_name(key: tuple[Any, ...], own: Names) -> str:

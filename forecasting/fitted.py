@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -17,19 +18,27 @@ from forecasting.fitting import chosen_metric
 from forecasting.learners.base import check_quantiles
 from forecasting.metrics import METRICS, REPORTED, find_metric, forgiving, own_metric
 from forecasting.panel import Forecast
+from forecasting.reading import read_number
 from forecasting.request import COLD, Request, answer, check_agreement, steps_ahead, with_newer
 from forecasting.scoring import Evaluation, drawn_history, evaluation, origins, scored_frame
+from forecasting.timegrid import OFF_GRID, TimeGrid
 from forecasting.writing import forecast_frame, history_frame, request_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from automl.guardrails import Guardrail
     from automl.metrics import Metric
     from forecasting.charts.gallery import Charts
     from forecasting.config import Settings
     from forecasting.model import ForecastModel
+    from forecasting.panel import Key, Panel
 
 LOG = logging.getLogger("forecasting")
+
+
+class NothingAheadError(ConfigError):
+    """`until` lies before the first step to forecast of any series."""
 
 
 class Fitted:
@@ -72,6 +81,7 @@ class Fitted:
         future : rows to forecast (ids, time, known covariates), in any order. Needed where known covariates are
             declared: every step from a series' end up to the last one asked for must be given then. Rows that hold a
             value of the target are known: they keep it and count as `history`; missing values are what is asked for.
+            Where training put rows together by period, each period is answered once, at its point of the grid.
             None = `horizon` steps after the end of every series.
         history : newer actual rows, joined to those seen in training (a row of training that comes again holds the
             newer value); the origin of a series is its last row with a target. Nothing is estimated anew. Rows of
@@ -104,19 +114,41 @@ class Fitted:
             panel = with_newer(panel, newer)
         known_ids = set(panel.ids)
         dropped = {key: why for key, why in self._dropped.items() if key not in known_ids}
-        steps = steps_ahead(panel, schema, horizon=horizon, until=until, usual=self.horizon)
+        try:
+            steps = steps_ahead(panel, schema, horizon=horizon, until=until, usual=self.horizon)
+        except ConfigError as error:
+            if until is None or horizon is not None:
+                raise
+            raise NothingAheadError(str(error)) from error
         quantiles = check_quantiles(quantiles if quantiles or level else self.settings.quantiles)
         levels = _levels(quantiles, level)
-        if future is not None and schema.aggregate is None:
-            request = Request.read(future, schema, panel)
+        if future is not None:
+            apart = schema.aggregate is None
+            request = Request.read(future, schema, panel) if apart else by_period(future, schema, fitted.task.panel)
             if horizon is not None or until is not None:
                 request = request.within(panel, steps)
             values, cold = answer(fitted, schema, panel, request, levels=levels, name=model, dropped=dropped)
-            out = request_frame(request.frame, values, levels, schema, quantiles=quantiles, level=level)
+            rows = request.frame
+            if not apart:
+                rows, first = one_a_period(request, schema, panel)
+                values, cold = values[first], cold[first]
+            out = request_frame(rows, values, levels, schema, quantiles=quantiles, level=level)
             return out.assign(**{COLD: cold}) if cold.any() else out
         ahead = door.future_block(future, schema, panel, int(steps.max()), until=steps)
         forecast = fitted.forecast(panel, ahead, levels, model=model)
         return forecast_frame(forecast, panel, schema, quantiles=quantiles, level=level, dropped=dropped, steps=steps)
+
+    def told(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Answer rows that all hold a target: ids, time and yhat, which is that value; put together as in training."""
+        fitted, schema = self._fitted()
+        own, panel = schema.columns, fitted.task.panel
+        values = read_number(rows[own.target], own.target, "target")
+        if schema.aggregate is None:
+            return rows[[*own.id, own.time]].assign(yhat=values)
+        keys, series, step = places_by_period(rows, schema, panel.grid)
+        one, first = one_a_period(Request(rows, tuple(keys), series, step), schema, panel)
+        together = pd.Series(values).groupby([series, step]).transform(cast("Any", schema.aggregate))
+        return one[[*own.id, own.time]].assign(yhat=together.to_numpy()[first])
 
     def fitted_values(self, steps: int | None = None, *, model: str | None = None) -> pd.DataFrame:
         """One-step forecasts of the last rows the model was fitted on, to look for over-fitting.
@@ -282,6 +314,10 @@ class Fitted:
         columns = ["name", "status", "message", "series", "example", "details"]
         return pd.DataFrame(self._report.rows(), columns=columns)
 
+    def remark(self, note: Guardrail) -> None:
+        """Add to the guardrails what was found outside."""
+        self._report.append(note)
+
     def report(self) -> pd.DataFrame:
         """Every choice in force: name, value, where it comes from (user, data, default) and the rule behind it."""
         fitted, schema = self._fitted()
@@ -406,6 +442,11 @@ class Fitted:
         return self._fitted()[1].columns
 
     @property
+    def schema(self) -> door.Schema:
+        """How the training data were read."""
+        return self._fitted()[1]
+
+    @property
     def stopped_because(self) -> str:
         """Why the search ended."""
         return self._stopped
@@ -434,6 +475,46 @@ class Fitted:
                 return ()
             return (forgiving(chosen),)
         return () if chosen.name in METRICS else (chosen,)
+
+
+class _Periods(TimeGrid):
+    """A grid that finds a time between two of its points in the period it belongs to, as aggregated rows are."""
+
+    def steps_of(self, labels: pd.DatetimeIndex | np.ndarray) -> np.ndarray:
+        return super().steps_of(labels) if self.is_integer else self.periods_of(labels)
+
+
+def places_by_period(
+    data: pd.DataFrame, schema: door.Schema, grid: TimeGrid
+) -> tuple[list[Key], np.ndarray, np.ndarray]:
+    """Sorted keys of a frame's series, and which of them in the period of which grid point each row is."""
+    return door.places(data, schema, _Periods(**{f.name: getattr(grid, f.name) for f in fields(TimeGrid)}))
+
+
+def by_period(future: Any, schema: door.Schema, trained: Panel) -> Request:
+    """Rows of a request at the steps of their periods, several of which may share one.
+
+    Rows of the period in which a series' training ends, half of which may lie ahead, are left out beside later ones.
+    """
+    data = door.to_pandas(future)
+    keys, series, step = places_by_period(data, schema, trained.grid)
+    ends = dict(zip(trained.ids, trained.last.tolist(), strict=True))
+    last = np.array([ends.get(key, OFF_GRID) for key in keys])[series]
+    target = schema.columns.target
+    open_ = (step == last) & (data[target].isna().to_numpy() if target in data.columns else True)
+    request = Request(data, tuple(keys), series, step)
+    if not open_.any() or not (step > last).any():
+        return request
+    LOG.warning("%d rows of future lie in the last period of training and are left out", int(open_.sum()))
+    return request.take(~open_)
+
+
+def one_a_period(request: Request, schema: door.Schema, panel: Panel) -> tuple[pd.DataFrame, np.ndarray]:
+    """First row of each series and period with the time of its grid point, and where it stands in the request."""
+    _, first = np.unique(np.stack([request.series, request.step]), axis=1, return_index=True)
+    first = np.sort(first)
+    rows = request.frame.iloc[first]
+    return rows.assign(**{schema.columns.time: schema.time_labels(panel.grid, request.step[first])}), first
 
 
 def _levels(quantiles: Sequence[float], level: Sequence[float]) -> tuple[float, ...]:

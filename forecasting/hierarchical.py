@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -11,6 +12,7 @@ import pandas as pd
 
 from automl.bundle import load_bundle, save_bundle
 from automl.errors import AutoMLError, ConfigError, DataError
+from automl.guardrails import Guardrail, affected
 from forecasting.config import Columns, Settings
 from forecasting.forecaster import Forecaster
 from forecasting.frame import to_pandas
@@ -19,6 +21,8 @@ from forecasting.reading import read_time, require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+LOG = logging.getLogger("forecasting")
 
 ALL = "all"
 """Training level: every node of every level has a forecast of its own, and these are reconciled."""
@@ -95,6 +99,7 @@ class HierarchicalForecaster:
         self._tree: Tree | None = None
         self._history = np.empty((0, 0))
         self._last: Any = None
+        self._zone: str | None = None
         self._errors: np.ndarray | None = None
 
     # -- learning -----------------------------------------------------------------------------------------------------
@@ -111,7 +116,7 @@ class HierarchicalForecaster:
         ------
         DataError : a column is missing, a time or target cannot be read, or nothing is left.
         """
-        data = self._read(frame, need_target=True)
+        data, self._zone = self._read(frame, need_target=True)
         for column, value in (only or {}).items():
             if column not in self.levels:
                 raise ConfigError(f"only names {column!r}, which is no level. Levels: {', '.join(self.levels)}.")
@@ -132,6 +137,7 @@ class HierarchicalForecaster:
         for name in self.known:
             long[name] = self._of_nodes(self._table(data, leaf, name, "mean", times), "mean")[nodes][given]
         self.forecaster.fit(long, path=path)
+        self._tell_late(times)
         return self
 
     def predict(
@@ -148,9 +154,9 @@ class HierarchicalForecaster:
         Parameters
         ----------
         future : rows of the leaves ahead with the known covariates, needed where there are any. level : whose nodes are
-            returned: a level, None (the total) or "all". quantiles : columns `yhat-q-0.1` for 0.1; quantiles do not add
-            up, they keep their distances from the point, or more where reconciled errors spread more. method,
-            allocation : others than the model's.
+            returned: a level, None (the total) or "all". quantiles : columns `yhat-q-0.1` for 0.1, none = the model's;
+            quantiles do not add up, they keep their distances from the point, or more where reconciled errors spread
+            more. method, allocation : others than the model's.
 
         Returns
         -------
@@ -158,6 +164,7 @@ class HierarchicalForecaster:
         quantiles.
         """
         tree = self._fitted()
+        quantiles = tuple(quantiles) or self.forecaster.settings.quantiles
         depths = range(len(self.levels) + 1) if level == ALL else [tree.depth(level)]
         times, values = self._base(future, quantiles)
         found = self._coherent(values, method or self.method, allocation or self.allocation)
@@ -168,7 +175,7 @@ class HierarchicalForecaster:
             for k, name in enumerate(self.levels[: max(depths)]):
                 own = [tree.nodes[i][k] if k < depth else _TOTAL for i in at]
                 part[name] = np.repeat(np.array(own, dtype=object), len(times))
-            part[self.time] = np.tile(times, len(at))
+            part[self.time] = self._zoned(np.tile(times, len(at)))
             part["yhat"] = found[at, :, 0].ravel()
             part |= {f"yhat-q-{q:g}": found[at, :, 1 + j].ravel() for j, q in enumerate(quantiles)}
             parts.append(pd.DataFrame(part))
@@ -188,7 +195,11 @@ class HierarchicalForecaster:
         self.forecaster.save(path / "forecaster")
         own = {name: getattr(self, name) for name in ("time", "target", "training_level", "method", "allocation")}
         own |= {"horizon": self.forecaster.horizon, "levels": list(self.levels), "known": list(self.known)}
-        own |= {"last": str(self._last), "leaves": [list(map(_plain, leaf)) for leaf in tree.leaves]}
+        own |= {
+            "last": str(self._last),
+            "zone": self._zone,
+            "leaves": [list(map(_plain, leaf)) for leaf in tree.leaves],
+        }
         save_bundle(path / "hierarchy", own, {"history": ({}, {"history": self._history})})
 
     @classmethod
@@ -201,12 +212,13 @@ class HierarchicalForecaster:
         """
         path = Path(path)
         own, states = load_bundle(path / "hierarchy")
-        last, leaves = own.pop("last"), own.pop("leaves")
+        last, leaves, zone = own.pop("last"), own.pop("leaves"), own.pop("zone", None)
         model = cls(own.pop("horizon"), **own)
         model.forecaster = Forecaster.load(path / "forecaster")
         model._tree = Tree(model.levels, tuple(tuple(leaf) for leaf in leaves))
         model._history = np.asarray(states["history"][1]["history"])
-        model._last = pd.Timestamp(last) if not last.lstrip("-").isdigit() else int(last)
+        model._last = np.datetime64(pd.Timestamp(last)) if not last.lstrip("-").isdigit() else int(last)
+        model._zone = zone
         return model
 
     # -- inside -------------------------------------------------------------------------------------------------------
@@ -216,7 +228,8 @@ class HierarchicalForecaster:
             raise AutoMLError("this HierarchicalForecaster is not fitted. Fix: call fit(frame) or load a model.")
         return self._tree
 
-    def _read(self, frame: Any, *, need_target: bool) -> pd.DataFrame:
+    def _read(self, frame: Any, *, need_target: bool) -> tuple[pd.DataFrame, str | None]:
+        """Columns of a frame with zoned times in UTC, and the zone."""
         data = to_pandas(frame)
         wanted = [*self.levels, self.time, *self.known, *([self.target] if need_target else [])]
         for name in wanted:
@@ -227,10 +240,39 @@ class HierarchicalForecaster:
                 raise DataError(
                     f"column {name!r} must hold numbers to be summed up a hierarchy, it is {data[name].dtype}."
                 )
-        data[self.time] = np.asarray(read_time(data[self.time], self.time).values)
+        times = read_time(data[self.time], self.time)
+        if times.zone:
+            times = read_time(data[self.time], self.time, like=replace(times, wall=False))
+        data[self.time] = np.asarray(times.values)
         for name in self.levels:
             data[name] = data[name].astype(object).where(data[name].notna(), "(none)")
-        return data
+        return data, times.zone
+
+    def _zoned(self, times: np.ndarray) -> Any:
+        """Times as they stood in the data."""
+        return pd.DatetimeIndex(times).tz_localize("UTC").tz_convert(self._zone) if self._zone else times
+
+    def _plain_times(self, times: pd.Series) -> np.ndarray:
+        """Times of a frame of the forecaster's as they are kept here."""
+        return np.asarray((times.dt.tz_convert("UTC").dt.tz_localize(None) if self._zone else times).to_numpy())
+
+    def _tell_late(self, times: np.ndarray) -> None:
+        """An alert where leaves end before others do: from then on sums hold less, which looks like a fall."""
+        seen = np.isfinite(self._history)
+        last = np.where(seen.any(axis=1), seen.shape[1] - 1 - seen[:, ::-1].argmax(axis=1), seen.shape[1])
+        end = int(np.flatnonzero(seen.any(axis=0))[-1]) if seen.any() else 0
+        late = np.flatnonzero(last < end)
+        if not len(late):
+            return
+        i = late[int(last[late].argmax())]
+        leaf = "/".join(map(str, self._fitted().leaves[i]))
+        text = (
+            f"{len(late)} leaves end before {str(times[end])[:19]}, and sums hold nothing of them from then on; the "
+            f"latest is {leaf}, last seen at {str(times[last[i]])[:19]}. Where its rows are still to come, leave out "
+            "the times that lack them"
+        )
+        LOG.warning("%s.", text)
+        self.forecaster.remark(Guardrail("Late leaves", "alerted", text, affected(len(late), leaf)))
 
     def _leaf_of(self, data: pd.DataFrame) -> np.ndarray:
         """Number of each row's leaf, -1 = one that the tree does not have. Shape [rows]."""
@@ -271,25 +313,54 @@ class HierarchicalForecaster:
         label = np.array(["/".join(map(str, path)) or _TOTAL for path in paths_of], dtype=object)
         if len({*zip(level.tolist(), label.tolist(), strict=True)}) < len(label):
             label = np.array([f"{name} #{i}" for i, name in enumerate(label)], dtype=object)
-        return pd.DataFrame({_LEVEL: level[nodes], _NODE: label[nodes], self.time: times})
+        return pd.DataFrame({_LEVEL: level[nodes], _NODE: label[nodes], self.time: self._zoned(times)})
+
+    def _place(self) -> dict[tuple[str, str], int]:
+        """Level and label of each node that is forecast itself -> its number among them."""
+        label = self._long(self._nodes(), np.full(len(self._nodes()), self._last))
+        return {key: i for i, key in enumerate(zip(label[_LEVEL], label[_NODE], strict=True))}
 
     def _base(self, future: Any, quantiles: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Times ahead, and the forecasts of the training nodes, shape [nodes, horizon, 1 + quantiles]."""
         nodes, h = self._nodes(), self.forecaster.horizon
-        frame = self.forecaster.make_future_frame(2 * h)
-        times = np.unique(frame[self.time].to_numpy())
-        times = times[times > self._last][:h]
-        rows = self._long(np.repeat(nodes, h), np.tile(times, len(nodes)))
+        last = max(self._last, self._plain_times(self.forecaster.history()[self.time]).max())
+        times = np.unique(self._plain_times(self.forecaster.make_future_frame(2 * h)[self.time]))
+        times = times[times > last][:h]
         if self.known:
-            if future is None:
-                raise DataError(f"future is needed: it brings the known covariates {', '.join(self.known)}.")
-            data = self._read(future, need_target=False)
-            leaf = self._leaf_of(data)
-            for name in self.known:
-                rows[name] = self._of_nodes(self._table(data, leaf, name, "mean", times), "mean")[nodes].ravel()
+            rows = self._ahead(future, nodes, times)
+        else:
+            rows = self._long(np.repeat(nodes, len(times)), np.tile(times, len(nodes)))
         out = self.forecaster.predict(rows, quantiles=quantiles)
         columns = ["yhat", *(f"yhat-q-{q:g}" for q in quantiles)]
-        return times, out[columns].to_numpy(dtype=float).reshape(len(nodes), h, len(columns))
+        place = self._place()
+        at = np.array([place[key] for key in zip(out[_LEVEL], out[_NODE], strict=True)], dtype=np.int64)
+        stamps = self._plain_times(out[self.time])
+        when = np.minimum(np.searchsorted(times, stamps), len(times) - 1)
+        asked = times[when] == stamps  # with covariates of days there may be more periods than are asked for
+        values, told = np.full((len(nodes), len(times), len(columns)), np.nan), np.zeros((len(nodes), len(times)), bool)
+        values[at[asked], when[asked]] = out[columns].to_numpy(dtype=float)[asked]
+        told[at[asked], when[asked]] = True
+        if not told.all():
+            i, k = np.argwhere(~told)[0]
+            name = "/".join(map(str, self._fitted().nodes[nodes[i]])) or _TOTAL
+            raise DataError(f"{int((~told).sum())} forecasts are missing, first of node {name} at {times[k]}.")
+        return times, values
+
+    def _ahead(self, future: Any, nodes: np.ndarray, times: np.ndarray) -> pd.DataFrame:
+        """Rows of nodes ahead with their known covariates; where rows are put together by period, all there are."""
+        if future is None:
+            raise DataError(f"future is needed: it brings the known covariates {', '.join(self.known)}.")
+        data, zone = self._read(future, need_target=False)
+        if (zone is None) != (self._zone is None):
+            raise DataError(f"time column {self.time!r} has time zone {zone}, in training it had {self._zone}.")
+        if self.forecaster.settings.data.aggregate is not None:
+            given = data[self.time].to_numpy()
+            times = np.union1d(times, given[given > self._last])
+        rows = self._long(np.repeat(nodes, len(times)), np.tile(times, len(nodes)))
+        leaf = self._leaf_of(data)
+        for name in self.known:
+            rows[name] = self._of_nodes(self._table(data, leaf, name, "mean", times), "mean")[nodes].ravel()
+        return rows
 
     def _coherent(self, base: np.ndarray, method: str, allocation: str) -> np.ndarray:
         """Coherent forecasts of all nodes, shape [nodes, horizon, channels]."""
@@ -332,8 +403,7 @@ class HierarchicalForecaster:
         if self._errors is None:
             steps = max(2, min(_ERROR_ROWS, self._history.shape[1] // 2))
             frame = self.forecaster.fitted_values(steps)
-            label = self._long(self._nodes(), np.zeros(len(self._nodes())))
-            place = {key: i for i, key in enumerate(zip(label[_LEVEL], label[_NODE], strict=True))}
+            place = self._place()
             times, when = np.unique(frame[self.time].to_numpy(), return_inverse=True)
             errors = np.full((len(place), len(times)), np.nan)
             at = [place[key] for key in zip(frame[_LEVEL], frame[_NODE], strict=True)]

@@ -29,7 +29,6 @@ BAD_INPUT, INTERRUPTED = 2, 130
 _ROOMS = {"tabular": "forecastle.cli_tabular", "vision": "forecastle.cli_vision"}
 """Kinds of runs besides forecasts -> the module that takes them up."""
 
-_DIGITS_OF_A_DATE = 8
 _LEVELS = (0.1, 0.5, 0.9)
 """Quantile columns of a forecast file where neither the job nor the command asks for others."""
 
@@ -99,7 +98,7 @@ def fit(
     frame = read_table(source, text=ids)
     held_out = {name: read_table(path, text=ids) for name, path in spec.held_out().items()}
     forecaster.fit(frame, validation=held_out.get("validation_data"), path=out)
-    if job is not None:
+    if job is not None and job.resolve() != (out / "job.yml").resolve():
         shutil.copyfile(job, out / "job.yml")
     _finish(forecaster, out, frame)
     if spec.training.enable_model_explainability:
@@ -132,10 +131,10 @@ def predict(
     """Forecast the steps after the end of each series."""
     forecaster = _load(run, out)
     frame = forecaster.predict(
-        _table(future, run),
-        history=_table(history, run),
+        _table(future, forecaster),
+        history=_table(history, forecaster),
         horizon=horizon,
-        until=int(until) if until is not None and until.isdigit() and len(until) < _DIGITS_OF_A_DATE else until,
+        until=_time(until, forecaster),
         quantiles=_asked_quantiles(forecaster, quantiles, level),
         level=numbers("--level", level),
         model=model,
@@ -157,7 +156,7 @@ def evaluate(
     """Score on rows that came after training."""
     forecaster = _load(run)
     check_writable(out)
-    frame = _table(test, run)
+    frame = _table(test, forecaster)
     _evaluate(forecaster, run, frame, out, model=model, quantiles=numbers("--quantiles", quantiles))
 
 
@@ -187,7 +186,7 @@ def backtest(
     ] = None,
 ) -> None:
     """Forecast at earlier origins what came next: by the chosen model fitted anew, or by a whole search at each."""
-    if out.suffix and not out.is_dir():
+    if out.suffix and not out.suffix[1:].isdigit() and not out.is_dir():
         if mode != "model":
             raise ConfigError(f"--mode {mode} writes several files. Fix: give --out a folder, not {str(out)!r}.")
         forecaster = _load(run, out)
@@ -239,7 +238,7 @@ def explain(
             raise ConfigError(f"--chart is written as .html, .png, .pdf or .svg, got {chart.name!r}.")
         check_writable(chart.parent)
     found = forecaster.explain(
-        model, raw=raw, method=method, by_horizon=by_horizon, local=local, future=_table(future, run)
+        model, raw=raw, method=method, by_horizon=by_horizon, local=local, future=_table(future, forecaster)
     )
     write(found, out, "contributions to each forecast" if local else "importance of the inputs")
     if chart is not None:
@@ -403,16 +402,28 @@ def _load(run: Path, *files: Path) -> Forecaster:
     return Forecaster.load(run)
 
 
-def _table(path: Path | None, run: Path) -> DataFrame | None:
-    """Read rows for a run; ids that were texts in training stay texts, so that 007 is found again."""
-    from automl.runs import Run
+def _table(path: Path | None, forecaster: Forecaster) -> DataFrame | None:
+    """Read rows for a model; ids are of the types they had in training, so that 007 is found again, and 7 is "7"."""
+    from forecasting.many.asking import TEXT, typed_as
     from forecastle.tables import read_table
 
     if path is None:
         return None
-    schema = Run.open(run).settings["schema"]
-    kinds = zip(schema["columns"]["id"], schema["id_dtypes"], strict=True)
-    return read_table(path, text=[name for name, kind in kinds if kind in {"str", "object", "string", "category"}])
+    known = forecaster.make_future_frame(1)
+    types = {}
+    for name in forecaster.columns.id:
+        kind = known[name].dtype
+        types[name] = str(kind.categories.dtype if str(kind) == "category" else kind)
+    frame = read_table(path, text=[name for name, kind in types.items() if kind in TEXT])
+    return typed_as(frame, {name: kind for name, kind in types.items() if name in frame.columns})
+
+
+def _time(text: str | None, forecaster: Forecaster) -> Any:
+    """A time as it was written: a whole number where the time column holds such, else a date."""
+    from pandas.api.types import is_numeric_dtype, pandas_dtype
+
+    whole = is_numeric_dtype(pandas_dtype(forecaster.schema.time_dtype))
+    return int(text) if text is not None and whole and text.lstrip("-").isdigit() else text
 
 
 def _asked_quantiles(forecaster: Forecaster, quantiles: str | None, level: str | None) -> tuple[float, ...]:

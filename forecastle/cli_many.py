@@ -40,7 +40,6 @@ Quantiles = Annotated[str | None, typer.Option("--quantiles", metavar="0.1,0.9",
 @many.command("fit")
 def fit(*, job: JobFile = None, data: Data = None, out: Out, compute: Compute = None, workers: Workers = None) -> None:
     """Fit a model for every group; run again after a stop, it goes on where it was."""
-    from forecasting.config import Columns
     from forecasting.many.models import ManyModels
     from forecasting.many.source import Source
 
@@ -52,24 +51,24 @@ def fit(*, job: JobFile = None, data: Data = None, out: Out, compute: Compute = 
     wanted, limits = spec.many_block(), spec.limits
     names = Source(source).names()
     by = wanted.partition_column_names
-    by = [by] if isinstance(by, str) else by
-    columns = spec.columns()
-    if columns.id is None and by:
-        columns = Columns(id=tuple(by), time=columns.time, target=columns.target)
+    if spec.data.validation_data is not None:
+        raise ConfigError(
+            "data.validation_data is of `forecastle fit`: groups choose by rolling windows of their own rows. "
+            "Fix: remove the key."
+        )
     models = ManyModels(
         _horizon(spec),
         by=by,
-        columns=columns,
         settings=spec.settings(names),
         seed=spec.forecasting.seed,
         search=wanted.search,
         compute=compute or spec.compute,
-        workers=workers or limits.max_concurrent_trials,
+        workers=limits.max_concurrent_trials if workers is None else workers,
         piece_rows=wanted.piece_rows,
     )
     with _told():
         models.fit(source, path=out)
-    if job is not None:
+    if job is not None and job.resolve() != (out / "job.yml").resolve():
         shutil.copyfile(job, out / "job.yml")
     status = models.status()
     write(status.assign(weights=status["weights"].map("; ".join)), out / "groups.csv", "groups")
@@ -108,15 +107,15 @@ def predict(
         raise ConfigError(f"--mode must be recursive or rolling, got {mode!r}.")
     spec = _job(job)
     levels = _levels(models, spec, quantiles)
-    source = data or spec.data.test_data
     with _told():
         if mode == "rolling":
+            source = data or spec.data.test_data
             if source is None:
                 raise ConfigError("--mode rolling needs --data: rows after training, with the target.")
             rows = models.rolling_forecast_into(place, source, step=step, quantiles=levels, overwrite=overwrite)
         else:
             rows = models.predict_into(
-                place, source, history=history, horizon=horizon, quantiles=levels, overwrite=overwrite
+                place, data, history=history, horizon=horizon, quantiles=levels, overwrite=overwrite
             )
     say(f"forecasts: {place} ({rows} rows)")
 

@@ -89,7 +89,9 @@ class Job:
             past = _names(f.features_unknown_at_forecast_time)
             names = self.roles(columns)
             dropped = _names(self.featurization.drop_columns)
-            taken = {*names.id, names.time, names.target, self.data.weight_column_name, *past, *static, *dropped}
+            groups = _names(self.many.partition_column_names) if self.many is not None else ()
+            weight = self.data.weight_column_name
+            taken = {*names.id, *groups, names.time, names.target, weight, *past, *static, *dropped}
             known = tuple(c for c in columns if c not in taken)
         return Covariates(known=known, past=past, static=static)
 
@@ -225,7 +227,12 @@ def _imputers(params: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[dict[s
                     f"{key}.imputer: each entry has fields and parameters with a strategy, got {entry!r}."
                 )
             if given["strategy"] == "constant":
-                constants.add(float(given.get("fill_value", 0.0)))
+                try:
+                    constants.add(float(given.get("fill_value", 0.0)))
+                except (TypeError, ValueError) as error:
+                    raise ConfigError(
+                        f"{key}.imputer: fill_value must be a number, got {_describe(given['fill_value'])}."
+                    ) from error
             ways |= dict.fromkeys(_names(entry["fields"]), str(given["strategy"]))
     if len(constants) > 1:
         raise ConfigError(f"{key}.imputer: one fill_value for all columns, got {sorted(constants)}.")
@@ -262,7 +269,10 @@ def load_job(path: str | Path) -> Job:
     import yaml
 
     path = Path(path)
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no UTF-8 text: {error}. Fix: save it as UTF-8.") from error
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:

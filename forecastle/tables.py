@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from automl.errors import DataError
 
@@ -65,7 +65,12 @@ def read_table(path: str | Path, *, text: Sequence[str] = ()) -> DataFrame:
     DataError : the content is no such table, or it has no row.
     OSError : the file cannot be read.
     """
-    frame = _read(path, dtype=dict.fromkeys(text, str)) if table_kind(path) == "csv" else _read(path)
+    if table_kind(path) == "csv" and text:
+        from forecasting.many.source import csv_words
+
+        frame = _read(path, **csv_words(column_names(path), text))
+    else:
+        frame = _read(path)
     if frame.empty:
         raise DataError(f"{path} holds no row.")
     return frame
@@ -76,7 +81,7 @@ def _read(path: str | Path, **csv_options: Any) -> DataFrame:
 
     with _readable(path):
         if table_kind(path) == "csv":
-            return pd.read_csv(path, encoding="utf-8-sig", **csv_options)
+            return cast("DataFrame", pd.read_csv(path, encoding="utf-8-sig", **csv_options))
         return pd.read_parquet(path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,12 +12,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from automl.compute import executor
-from automl.errors import AutoMLError, RunError
+from automl.errors import EngineError, RunError
 from automl.worker import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from concurrent.futures import Future
 
     from automl.compute import TaskExecutor
 
@@ -98,12 +97,15 @@ def run_pieces(
     function: Callable[..., Any],
     jobs: Mapping[int, Sequence[Any]],
     on_done: Callable[[int, Any], None],
+    *,
+    what: str = "piece",
 ) -> None:
     """Run one job a piece; a worker that dies costs its piece another try.
 
     Parameters
     ----------
     function : importable. jobs : piece -> arguments. on_done : told of each piece that ended, with what it returned.
+    what : a job is called in messages.
 
     Raises
     ------
@@ -118,24 +120,39 @@ def run_pieces(
         while waiting and len(running) < width:
             piece = waiting.pop(0)
             tries[piece] += 1
-            running[hired.submit(function, *jobs[piece])] = piece
+            running[_submitted(hired, function, jobs[piece])] = piece
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             piece = running.pop(future)
             try:
                 result = future.result()
-            except (AutoMLError, OSError, ValueError) as error:
-                failed[piece] = describe(error)
-            except Exception as error:  # noqa: BLE001 - a worker may die of anything
-                if isinstance(error, BrokenProcessPool) or tries[piece] >= _TRIES:
-                    failed[piece] = describe(error)
-                else:
-                    LOG.warning("piece %d is tried again: %s", piece, describe(error))
+            except Exception as error:  # noqa: BLE001 - told below
+                if lost_worker(error) and tries[piece] < _TRIES:
+                    LOG.warning("%s %d is tried again: %s", what, piece, describe(error))
                     waiting.insert(0, piece)
+                else:
+                    failed[piece] = describe(error)
             else:
                 on_done(piece, result)
     if failed:
         first = min(failed)
         raise RunError(
-            f"{len(failed)} of {len(jobs)} pieces failed, first piece {first}: {failed[first]} What the others gave is "
-            "kept. Fix what the message says and run the same again: only these pieces are tried."
+            f"{len(failed)} of {len(jobs)} {what}s failed, first {what} {first}: {failed[first]} What the others gave "
+            "is kept: asked for the same once more, with the same data and settings, only these are tried."
         )
+
+
+def lost_worker(error: BaseException) -> bool:
+    """Whether a task failed because its worker died, which another try may mend; it cannot mend what a task raised."""
+    from pebble import ProcessExpired
+
+    return isinstance(error, ProcessExpired | EngineError | BrokenProcessPool)
+
+
+def _submitted(hired: TaskExecutor, function: Callable[..., Any], arguments: Sequence[Any]) -> Future[Any]:
+    """A task handed out; where no worker can be started that is what the task comes to."""
+    try:
+        return hired.submit(function, *arguments)
+    except BrokenProcessPool as error:
+        future: Future[Any] = Future()
+        future.set_exception(error)
+        return future

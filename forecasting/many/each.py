@@ -19,9 +19,10 @@ from automl.files import publish, sync_file
 from automl.worker import describe
 from forecasting.forecaster import Forecaster
 from forecasting.learners.base import check_quantiles
-from forecasting.many.answers import Question
+from forecasting.many.answers import Question, askable, later_rows, rows_without_values, write_answer
+from forecasting.many.asking import Later, Outcome, ask_groups, told_values, typed
 from forecasting.many.layout import Folder
-from forecasting.many.piece import DONE, FAILED, FALLBACK, write_parquet, write_status
+from forecasting.many.piece import DONE, FAILED, FALLBACK, write_status
 from forecasting.many.pieces import read_groups, read_piece, row_places
 
 if TYPE_CHECKING:
@@ -129,55 +130,50 @@ def _unpacked(path: Path, place: int) -> Iterator[Path | None]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def answer_searched(root: str, number: int, asked: dict[str, Any]) -> int:
-    """Answer for the groups of one piece and write the file; returns the number of rows."""
+def answer_searched(root: str, number: int, asked: dict[str, Any]) -> dict[str, Any]:
+    """Answer for the groups of one piece and write the file; what became of them (see `Outcome`)."""
     question = Question.from_json(asked)
     folder = Folder(Path(root))
     spec = folder.spec()
-    if not _zip(folder, number).is_file():
-        return 0
     table = pd.read_parquet(folder.status(number), columns=["place", "status"])
-    places = [int(p, 16) for p, s in zip(table["place"], table["status"], strict=True) if s != FAILED]
+    status = {int(p, 16): s for p, s in zip(table["place"], table["status"], strict=True)}
     if question.groups is not None:
-        places = [p for p in places if p in set(question.groups)]
-    later = {
-        name: None if path is None else read_piece(Path(path), number)
-        for name, path in (("future", question.future), ("history", question.history))
-    }
-    of_row = {name: row_places(f, spec.by) for name, f in later.items() if f is not None}
-    frames = []
-    for place in places:
-        own = {
-            name: None if f is None else f[of_row[name] == place].reset_index(drop=True) for name, f in later.items()
-        }
-        with _unpacked(_zip(folder, number), place) as model:
-            if model is not None:
-                frames.append(_answer(question, spec, Forecaster.load(model), own))
-    frames = [f for f in frames if f is not None and len(f)]
-    if not frames:
-        return 0
-    whole = pd.concat(frames, ignore_index=True)
-    write_parquet(whole, question.file(number))
-    return len(whole)
+        status = {p: s for p, s in status.items() if p in set(question.groups)}
+    later = later_rows(question, spec, number, set(status))
+    told = later.told(spec.target)
+    outcome = Outcome()
+    frames: list[pd.DataFrame] = []
+
+    def ask(places: Sequence[int]) -> pd.DataFrame | None:
+        with _unpacked(_zip(folder, number), places[0]) as model:
+            if model is None:
+                return None
+            forecaster, rows = Forecaster.load(model), later.of(places)
+            if places[0] in told and rows.future is not None:
+                return told_values(forecaster, typed(rows.future, forecaster.schema), question, spec)
+            return _answer(question, spec, forecaster, rows)
+
+    fitted = [p for p, s in status.items() if s != FAILED]
+    for place in askable(question, later, fitted):
+        frames += ask_groups([place], ask, outcome)
+    outcome.count_told(told & set(fitted))
+    if question.kind == "predict":
+        bad = {int(place, 16) for place in outcome.failed} | (set(status) - set(fitted))
+        frames += rows_without_values(later, bad, question, spec, None)
+    return write_answer(question, number, frames, outcome)
 
 
-def _answer(
-    question: Question, spec: Spec, model: Forecaster, later: dict[str, pd.DataFrame | None]
-) -> pd.DataFrame | None:
+def _answer(question: Question, spec: Spec, model: Forecaster, later: Later) -> pd.DataFrame | None:
     levels: Sequence[float] = check_quantiles(question.quantiles or spec.settings.quantiles)
     if question.kind == "backtest":
         return model.backtest(quantiles=levels)
+    schema = model.schema
+    history = None if later.history is None else typed(later.history, schema)
     if question.kind == "rolling":
-        history = later["history"]
-        if history is None or history.empty:
-            return None
         return model.rolling_forecast(history, step=question.step, quantiles=levels, model=question.model)
-    given = {name: frame for name, frame in later.items() if frame is not None and len(frame)}
-    if question.future is not None and "future" not in given:
-        return None
     return model.predict(
-        given.get("future"),
-        history=given.get("history"),
+        None if later.future is None else typed(later.future, schema),
+        history=history,
         horizon=question.horizon,
         until=question.until,
         quantiles=question.quantiles,

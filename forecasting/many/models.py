@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import tempfile
@@ -11,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import pandas as pd
 
 from automl.errors import ConfigError, DataError, RunError
-from automl.files import write_json
 from automl.guardrails import Report
 from automl.locks import owned
 from automl.memory import cores
@@ -25,10 +24,13 @@ from forecasting.learners.base import check_quantiles
 from forecasting.many.answers import Question, answer_piece
 from forecasting.many.driver import Progress, crew, run_pieces
 from forecasting.many.layout import Folder, Spec
+from forecasting.many.output import LOCK, begin, check_answer, clear, has_answered, tell_answered, what_became
 from forecasting.many.piece import DONE, FAILED, FALLBACK, fit_piece
 from forecasting.many.pieces import Known, Shuffle, hash_of, key_types, piece_of, read_groups, text_of
 from forecasting.many.shared import Knowledge, learn
 from forecasting.many.source import Source
+from forecasting.reading import require
+from forecasting.request import COLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,7 +42,8 @@ LOG = logging.getLogger("forecasting")
 
 PIECE_ROWS, _EACH_ROWS = 100_000, 2_000
 _SEARCHES = ("shared", "each")
-_REQUEST = "_request.json"
+_RESERVED = {"status", "learner", "weights", "series", "rows", "mase", "seconds", "error", "errors", "place"}
+"""Columns of the table of groups beside those that tell groups apart."""
 
 
 class ManyModels:
@@ -58,7 +61,8 @@ class ManyModels:
     freq, columns, known, past, static, quantiles, seed, settings : as of `Forecaster`.
     search : "shared" or "each". time_limit : seconds of each group's search (search="each").
     compute : "local", "dask://host:port", "ray://host:port" or "spark"; workers read and write the job's folder.
-    workers : pieces at a time, None = one a core of this machine, or as many as the cluster has workers.
+    workers : pieces at a time, None = one a core of this machine, or as many as the cluster has workers; 0 = in this
+        process alone.
     piece_rows : rows of a piece, about; a worker holds one piece at a time. Forecasts do not depend on it.
 
     Examples
@@ -111,9 +115,13 @@ class ManyModels:
         self.by = None if by is None else (by,) if isinstance(by, str) else tuple(by)
         self.search = search
         self.compute = compute
-        here = workers or self.settings.search.workers or cores()
+        if workers is None:
+            workers = self.settings.search.workers
+        if workers == 0 and compute == "local":  # as of a search: nothing but this process
+            self.compute = "inline"
+        here = cores() if workers is None else workers
         self.settings = replace(self.settings, search=replace(self.settings.search, workers=here))
-        self.workers = here if compute == "local" else workers
+        self.workers = here if self.compute in {"local", "inline"} else workers
         self.piece_rows = piece_rows
         self._folder: Folder | None = None
         self._spec: Spec | None = None
@@ -140,16 +148,15 @@ class ManyModels:
         folder = Folder(Path(path).resolve())
         source = Source(data)
         spec = self._resolve(source)
-        source = replace(source, text=spec.keys)
-        if (folder.root / "many.json").is_file():
+        source = replace(source, text=spec.keys, whole=(spec.time,))
+        if folder.pieces.is_dir() and (folder.root / "many.json").is_file():
             folder.check(spec)
-        elif folder.root.exists() and any(folder.root.glob("[!.]*")):
+        elif folder.root.exists() and any(f.name != "many.json" for f in folder.root.glob("[!.]*")):
             raise RunError(f"{folder.root} holds other files. Fix: an empty or new folder.")
         folder.root.mkdir(parents=True, exist_ok=True)
-        with owned(folder.root / ".owner.lock", f"the job in {folder.root}"):
-            if not (folder.root / "many.json").is_file():
-                folder.write_spec(spec)
+        with owned(folder.root / LOCK, f"the job in {folder.root}"):
             if not folder.pieces.is_dir():
+                folder.write_spec(spec)  # over that of a call whose data could not be read
                 count = max(1, -(-source.rows() // self._rows_a_piece()))
                 Shuffle(folder.pieces, spec.by, spec.ids, spec.target, count).run(source, spec.columns)
             pieces, groups = read_groups(folder.pieces)
@@ -203,6 +210,8 @@ class ManyModels:
         for name in by:
             if name not in have:
                 raise DataError(f"by names {name!r}, which is no column. Columns found: {', '.join(have)}.")
+            if name in _RESERVED:
+                raise DataError(f"column {name!r} has a name that the table of groups uses itself. Fix: rename it.")
         data = replace(self.settings.data, columns=Columns(id=ids, time=names.time, target=names.target))
         return Spec(
             horizon=self.horizon,
@@ -246,7 +255,9 @@ class ManyModels:
         table = pd.concat([pd.read_parquet(f) for f in files], ignore_index=True)
         table = table.drop(columns=["errors", "place"], errors="ignore")
         for name, kind in key_types(folder.pieces).items():
-            if kind not in {"object", "str", "string"}:
+            if kind in {"bool", "boolean"}:
+                table[name] = (table[name] == "True").astype(pd.api.types.pandas_dtype(kind))
+            elif kind not in {"object", "str", "string"}:
                 values = pd.to_numeric(table[name]) if kind[0] in "iuf" else table[name]
                 table[name] = values.astype(pd.api.types.pandas_dtype(kind))
         return table.sort_values(list(spec.by), kind="stable", ignore_index=True)
@@ -274,8 +285,7 @@ class ManyModels:
         asked : history, groups, horizon, until, quantiles, level, model: see `predict_into`.
         """
         folder, _ = self._fitted()
-        shutil.rmtree(folder.forecasts, ignore_errors=True)
-        self.predict_into(folder.forecasts, future, **asked)
+        self.predict_into(folder.forecasts, future, **{**asked, "overwrite": None})
         return self._read(folder.forecasts)
 
     def predict_into(
@@ -290,17 +300,19 @@ class ManyModels:
         quantiles: Sequence[float] = (),
         level: Sequence[float] = (),
         model: str | None = None,
-        overwrite: bool = False,
+        overwrite: bool | None = False,
     ) -> int:
         """Forecast into a Parquet dataset, a file a piece; returns the number of rows.
 
-        Asked again with the same arguments, it goes on where it was stopped.
+        Asked again with the same arguments, it goes on where it was stopped. A group that cannot be answered, because
+        of its later rows say, has missing values, and a warning says why; the others are answered. A new series of a
+        known group is forecast from the others of its group.
 
         Parameters
         ----------
         out : folder. future : later rows with the known covariates, a frame or path. history : newer actual rows.
         groups : keys of the groups asked for, None = all. horizon, until, quantiles, level, model : as of
-            `Forecaster.predict`. overwrite : whether another answer in `out` may be replaced.
+            `Forecaster.predict`. overwrite : whether another answer in `out` may be replaced; None = the same one too.
         """
         _, spec = self._fitted()
         known = spec.settings.data.covariates.known
@@ -312,7 +324,7 @@ class ManyModels:
             kind="predict",
             out=str(Path(out).resolve()),
             horizon=horizon,
-            until=until if until is None or isinstance(until, int | str) else str(until),
+            until=int(until) if isinstance(until, int | np.integer) else None if until is None else str(until),
             quantiles=check_quantiles(tuple(quantiles)),
             level=tuple(float(x) for x in level),
             model=model,
@@ -323,8 +335,7 @@ class ManyModels:
     def rolling_forecast(self, test: Any, *, step: int = 1, quantiles: Sequence[float] = ()) -> pd.DataFrame:
         """Forecast through a test period from origins `step` apart (see `Forecaster.rolling_forecast`)."""
         folder, _ = self._fitted()
-        shutil.rmtree(folder.forecasts, ignore_errors=True)
-        self.rolling_forecast_into(folder.forecasts, test, step=step, quantiles=quantiles)
+        self.rolling_forecast_into(folder.forecasts, test, step=step, quantiles=quantiles, overwrite=None)
         return self._read(folder.forecasts)
 
     def rolling_forecast_into(
@@ -334,9 +345,11 @@ class ManyModels:
         *,
         step: int = 1,
         quantiles: Sequence[float] = (),
-        overwrite: bool = False,
+        overwrite: bool | None = False,
     ) -> int:
         """Rolling forecasts into a Parquet dataset; returns the number of rows."""
+        if not 1 <= step <= self.horizon:
+            raise ConfigError(f"step must be 1..{self.horizon} (the horizon), got {step!r}.")
         levels = check_quantiles(tuple(quantiles))
         question = Question(kind="rolling", out=str(Path(out).resolve()), step=int(step), quantiles=levels)
         return self._ask(question, history=test, overwrite=overwrite)
@@ -351,8 +364,7 @@ class ManyModels:
         ids, time, cutoff, the target, yhat and quantile columns.
         """
         folder, _ = self._fitted()
-        shutil.rmtree(folder.forecasts, ignore_errors=True)
-        self.backtest_into(folder.forecasts, quantiles=quantiles, groups=groups)
+        self.backtest_into(folder.forecasts, quantiles=quantiles, groups=groups, overwrite=None)
         return self._read(folder.forecasts)
 
     def backtest_into(
@@ -361,7 +373,7 @@ class ManyModels:
         *,
         quantiles: Sequence[float] = (),
         groups: Iterable[Sequence[Any]] | None = None,
-        overwrite: bool = False,
+        overwrite: bool | None = False,
     ) -> int:
         """Backtest into a Parquet dataset (see `backtest`); returns the number of rows."""
         question = Question(
@@ -372,7 +384,8 @@ class ManyModels:
         )
         return self._ask(question, overwrite=overwrite)
 
-    def _ask(self, question: Question, *, future: Any = None, history: Any = None, overwrite: bool = False) -> int:
+    def _ask(self, question: Question, *, future: Any = None, history: Any = None, overwrite: bool | None) -> int:
+        """Let every piece answer; `overwrite` None = whatever lies there makes way."""
         folder, spec = self._fitted()
         pieces, groups = read_groups(folder.pieces)
         out = Path(question.out)
@@ -382,43 +395,80 @@ class ManyModels:
             for name, given in (("future", future), ("history", history)):
                 if given is None:
                     continue
-                source = Source(given, text=spec.keys)
+                source = Source(given, text=spec.keys, whole=(spec.time,))
                 prints[name] = source.print()
                 self._lay(source, Path(work) / name, spec, pieces, groups, name)
                 laid[name] = str(Path(work) / name)
-            begin(out, {**question.to_json(), **prints, "model_of": _stamp(folder)}, overwrite=overwrite)
-            question = replace(question, future=laid["future"], history=laid["history"])
-            wanted = list(range(pieces))
-            if question.groups is not None:
-                wanted = sorted({piece_of(place, pieces) for place in question.groups})
-            sizes = _sizes(groups, pieces)
-            progress = Progress(question.kind, sum(sizes.get(k, 0) for k in wanted))
-            todo = [k for k in wanted if not (out / f".done-{k:05d}").is_file()]
-            for k in set(wanted) - set(todo):
-                progress.add(sizes.get(k, 0))
-
-            def ended(piece: int, _rows: int) -> None:
-                (out / f".done-{piece:05d}").touch()
-                progress.add(sizes.get(piece, 0))
-
-            if todo:
-                function = answer_piece
-                if spec.search == "each":
-                    from forecasting.many.each import answer_searched
-
-                    function = answer_searched
-                jobs = {k: (str(folder.root), k, question.to_json()) for k in todo}
-                with progress.shown(), self._crew() as hired:
-                    run_pieces(hired, function, jobs, ended)
+            check_answer(out)
+            out.mkdir(parents=True, exist_ok=True)
+            with owned(out / LOCK, f"the answer in {out}"):
+                begin(out, {**question.to_json(), **prints, "model_of": _stamp(folder)}, overwrite=overwrite)
+                question = replace(question, future=laid["future"], history=laid["history"])
+                self._answer(question, pieces, groups)
         import pyarrow.parquet
 
         return sum(pyarrow.parquet.read_metadata(f).num_rows for f in sorted(out.glob("part-*.parquet")))
+
+    def _answer(self, question: Question, pieces: int, groups: Mapping[int, Known]) -> None:
+        """Run the pieces that have not answered yet, and tell which groups cannot be answered.
+
+        Raises
+        ------
+        DataError, ConfigError : no group can be answered, or nothing was asked.
+        """
+        folder, spec = self._fitted()
+        out = Path(question.out)
+        wanted = list(range(pieces))
+        if question.groups is not None:
+            wanted = sorted({piece_of(place, pieces) for place in question.groups})
+        sizes = _sizes(groups, pieces)
+        progress = Progress(question.kind, sum(sizes.get(k, 0) for k in wanted))
+        todo = [k for k in wanted if not has_answered(out, k)]
+        for k in set(wanted) - set(todo):
+            progress.add(sizes.get(k, 0))
+
+        def ended(piece: int, outcome: dict[str, Any]) -> None:
+            tell_answered(out, piece, outcome)
+            failed = len(outcome["failed"])
+            progress.add(sizes.get(piece, 0) - failed, failed)
+
+        if todo:
+            function = answer_piece
+            if spec.search == "each":
+                from forecasting.many.each import answer_searched
+
+                function = answer_searched
+            jobs = {k: (str(folder.root), k, question.to_json()) for k in todo}
+            with progress.shown(), self._crew() as hired:
+                run_pieces(hired, function, jobs, ended)
+        outcomes = [what_became(out, k) for k in wanted]
+        failed = {int(place, 16): why for one in outcomes for place, why in one["failed"].items()}
+        idle = [one["idle"] for one in outcomes if one["idle"]]
+        first = next((f"{'/'.join(groups[place].key)}: {failed[place]}" for place in sorted(failed)), "")
+        if not any(one["answered"] for one in outcomes) and (failed or idle):
+            clear(out)
+            if failed:
+                raise DataError(f"none of {len(failed)} groups can be answered, first {first}")
+            raise (ConfigError if question.until is not None else DataError)(idle[0])
+        if failed:
+            LOG.warning("%d groups cannot be answered, first %s", len(failed), first)
 
     def _lay(
         self, source: Source, place: Path, spec: Spec, pieces: int, groups: Mapping[int, Known], name: str
     ) -> None:
         """Bring later rows together by group, as the training rows are."""
         have = source.names()
+        covariates = spec.settings.data.covariates
+        needed = {**dict.fromkeys(spec.keys, "id"), spec.time: "time"}
+        if name == "history":
+            needed |= {spec.target: "target", **dict.fromkeys(covariates.all, "covariate")}
+        else:
+            needed |= dict.fromkeys(covariates.known, "covariate")
+        for column, role in needed.items():
+            try:
+                require(pd.DataFrame(columns=have), column, role)
+            except DataError as error:
+                raise DataError(f"{name}: {error}") from error
         found = Shuffle(place, spec.by, spec.ids, None, pieces).run(source, spec.future_columns(have))
         strange = [known.key for hashed, known in found.items() if hashed not in groups]
         if strange:
@@ -439,8 +489,8 @@ class ManyModels:
         folder, spec = self._fitted()
         _, known = read_groups(folder.pieces)
         out = []
-        for key in groups:
-            parts = (key,) if isinstance(key, str | int | float) else tuple(key)
+        for key in [groups] if isinstance(groups, str) else groups:
+            parts = tuple(key) if isinstance(key, tuple | list | np.ndarray | pd.Series) else (key,)
             text = [str(text_of(pd.Series([part]))[0]) for part in parts]
             if hash_of(text) not in known:
                 raise DataError(f"there is no group {'/'.join(text)} of {list(spec.by)} among the {len(known)} fitted.")
@@ -451,8 +501,10 @@ class ManyModels:
         _, spec = self._fitted()
         files = sorted(folder.glob("part-*.parquet"))
         if not files:
-            raise RunError("no group can be forecast; status() says why.")
+            raise RunError("no group asked for can be forecast; status() says why.")
         table = pd.concat([pd.read_parquet(f) for f in files], ignore_index=True)
+        if COLD in table.columns:
+            table[COLD] = table[COLD].eq(True)  # pieces without new series do not have it
         order = [*spec.ids, *(["cutoff"] if "cutoff" in table.columns else []), spec.time]
         return table.sort_values(order, kind="stable", ignore_index=True)
 
@@ -472,7 +524,7 @@ class ManyModels:
             spec.horizon,
             by=spec.by,
             seed=spec.seed,
-            settings=spec.settings,
+            settings=replace(spec.settings, search=replace(spec.settings.search, workers=None)),
             search=spec.search,
             compute=compute,
             workers=workers,
@@ -507,22 +559,3 @@ def _sizes(groups: Mapping[int, Known], pieces: int) -> dict[int, int]:
 def _stamp(folder: Folder) -> str:
     """What tells this fit from a later one into the same place."""
     return str((folder.root / "many.json").stat().st_mtime_ns)
-
-
-def begin(out: Path, request: dict[str, Any], *, overwrite: bool = False) -> None:
-    """Make the folder of an answer, or take up the one that was begun for the same request.
-
-    Raises
-    ------
-    RunError : it holds something else, and is not to be overwritten (never what is no answer at all).
-    """
-    file = out / _REQUEST
-    asked = json.loads(json.dumps(request, default=str))
-    if file.is_file() and json.loads(file.read_text(encoding="utf-8")) == asked:
-        return
-    if out.exists() and (overwrite or not any(out.glob("[!_.]*"))) and (file.is_file() or not any(out.iterdir())):
-        shutil.rmtree(out)  # an answer to something else, or one that was not begun
-    elif out.exists():
-        raise RunError(f"{out} holds other files, or another answer. Fix: an empty or new folder.")
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(file, asked)

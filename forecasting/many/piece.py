@@ -7,6 +7,7 @@ a fitted piece is an ordinary `ForecastModel` that knows its series alone.
 from __future__ import annotations
 
 import time
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,16 +24,15 @@ from forecasting.fitted import Fitted
 from forecasting.learners.base import LEARNERS
 from forecasting.many.choice import apart, group_errors, shares
 from forecasting.many.layout import Folder
-from forecasting.many.pieces import read_groups, read_piece, row_places, text_of
+from forecasting.many.pieces import read_groups, read_piece, row_places
 from forecasting.many.reading import group_of_series, isolated
 from forecasting.many.shared import CHOICE, Knowledge, pooled_state
 from forecasting.model import Entry, ForecastModel
-from forecasting.reading import read_ids
 from forecasting.scoring import scored_frame
 from forecasting.task import ForecastTask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from forecasting.learners.base import Learner
     from forecasting.many.layout import Spec
@@ -55,14 +55,12 @@ class Rows:
     ----------
     panel : series with a target, None where there are none. group : shape [n], number of each series' group.
     places : hashes of all groups of the piece, ascending. errors : hash -> why it cannot be read, or what is amiss.
-    lost : series key -> why it has no forecast.
     """
 
     panel: Panel | None
     group: np.ndarray
     places: np.ndarray
     errors: dict[int, str]
-    lost: dict[Key, str]
 
 
 def read_rows(folder: Folder, spec: Spec, shared: Knowledge, number: int, known: Mapping[int, Known]) -> Rows | None:
@@ -78,18 +76,16 @@ def read_rows(folder: Folder, spec: Spec, shared: Knowledge, number: int, known:
     panel, errors = isolated(frame, places, read)
     of_series = group_of_series(frame, places, spec.ids)
     unique = np.unique(places)
-    lost = {key: errors[place] for key, place in of_series.items() if place in errors}
     for place in (int(p) for p in unique):
         if complaint := known[place].complaint(spec.target):
             errors.setdefault(place, complaint)
     if panel is not None:
         seen = np.add.reduceat(panel.observed, panel.indptr[:-1], dtype=np.int64) > 0
-        lost |= {panel.ids[i]: f"no target value at all in {panel.lengths[i]} rows" for i in np.flatnonzero(~seen)}
         panel = panel.select(np.flatnonzero(seen)) if seen.any() else None
     if panel is None:
-        return Rows(None, np.empty(0, dtype=np.int64), unique, errors, lost)
+        return Rows(None, np.empty(0, dtype=np.int64), unique, errors)
     of = np.array([of_series[key] for key in panel.ids], dtype=np.uint64)
-    return Rows(panel, np.searchsorted(unique, of), unique, errors, lost)
+    return Rows(panel, np.searchsorted(unique, of), unique, errors)
 
 
 # -- fit --------------------------------------------------------------------------------------------------------------
@@ -117,8 +113,7 @@ def fit_piece(root: str, number: int) -> dict[str, int]:
     weights[~usable] = np.eye(len(names))[naive]
     if rows.panel is not None:
         model = _model(shared, rows.panel, cuts, points, truth, weights[rows.group])
-        content = {"kind": "forecasting.many", "many": {"lost": [[list(k), why] for k, why in rows.lost.items()]}}
-        model.save(folder.model(number), content)
+        model.save(folder.model(number), {"kind": "forecasting.many"})
     table = _status(spec, shared, rows, known, weights, errors, usable)
     table["seconds"] = (time.perf_counter() - begun) / max(1, len(table))
     return write_status(folder, number, table)
@@ -229,6 +224,8 @@ def _status(
         elif status == FALLBACK and not why:
             least = shared.task.horizon + bt.LEAST_TRAINING_ROWS
             why = f"{group.rows} rows, and {least} are needed to choose a model by"
+            if group.rows >= least:
+                why = f"no window of its {group.rows} rows tells models apart (a target that never changes, say)"
         if status == FALLBACK:
             why = f"{why}; forecast by {_FALLBACK}"
         used = {name: float(w) for name, w in zip(names, weights[i], strict=True) if w > 0}
@@ -273,31 +270,17 @@ class PieceModel(Fitted):
 
     def __init__(self, folder: Folder, spec: Spec, shared: Knowledge, number: int) -> None:
         super().__init__(spec.horizon, spec.seed, spec.settings)
-        model, manifest = ForecastModel.load(folder.model(number))
+        model, _ = ForecastModel.load(folder.model(number))
         for name in shared.pooled:
             model.members[name] = replace(model.members[name], state=pooled_state(folder, name, -1))
         self._model = model
         self._schema = shared.schema
-        self._dropped = {tuple(key): why for key, why in manifest["many"]["lost"]}
         self._folder, self._shared = folder, shared
 
     @property
     def series(self) -> tuple[Key, ...]:
-        """Keys of the series it forecasts, and of those it knows to be lost."""
-        return (*self._fitted()[0].task.panel.ids, *self._dropped)
-
-    def rows_of(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Rows of a later frame that belong to its series, ids typed as in training (7 and "7" are the same)."""
-        _, schema = self._fitted()
-        for name, kind in zip(schema.columns.id, schema.id_dtypes, strict=True):
-            if str(frame[name].dtype) != kind:
-                words = kind in {"object", "str", "string"}
-                frame = frame.assign(
-                    **{name: text_of(frame[name]) if words else frame[name].astype(pd.api.types.pandas_dtype(kind))}
-                )
-        keys, codes = read_ids(frame, schema.columns.id)
-        own = set(self.series)
-        return frame[np.array([key in own for key in keys])[codes]].reset_index(drop=True)
+        """Keys of the series it forecasts."""
+        return self._fitted()[0].task.panel.ids
 
     def backtest_windows(self, errors: Mapping[Key, np.ndarray], levels: tuple[float, ...]) -> pd.DataFrame:
         """Forecasts of the windows groups chose by, each with the choice that the other windows speak for.
@@ -323,18 +306,34 @@ class PieceModel(Fitted):
             frames.append(scored_frame(forecast, window.train, window.truth, schema))
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
-    def only(self, keys: Sequence[Key]) -> None:
-        """Forget all series but these."""
+    def alone(self, keys: Iterable[Key]) -> PieceModel:
+        """The same for some of its series; it knows nothing of the others."""
+        out = copy(self)
+        out.forget_all_but(keys)
+        return out
+
+    def forget_all_but(self, keys: Iterable[Key]) -> None:
+        """Keep some series."""
         model, _ = self._fitted()
         wanted = set(keys)
         which = np.array([i for i, key in enumerate(model.task.panel.ids) if key in wanted], dtype=np.int64)
-        self._dropped = {key: why for key, why in self._dropped.items() if key in wanted}
         task = ForecastTask(model.task.panel.select(which), [c[which] for c in model.task.cuts], model.settings)
-        entries = {
-            name: e if e.by_series is None else replace(e, by_series=e.by_series[which])
-            for name, e in model.entries.items()
-        }
-        self._model = replace(model, task=task, entries=entries)
+        entries = {name: _of_some(e, which) for name, e in model.entries.items()}
+        self._dropped = {}
+        self._model = replace(model, task=task, entries=entries, _brief={}, _trial=None)
+
+    def without(self, keys: Iterable[Key]) -> None:
+        """Answer some series by missing values."""
+        self._dropped = dict.fromkeys(keys, "")
+
+
+def _of_some(entry: Entry, which: np.ndarray) -> Entry:
+    """An entry's weights for some series; one it never saw gets their mean."""
+    if entry.by_series is None:
+        return entry
+    some = entry.by_series[which]
+    mean = tuple((name, float(w)) for (name, _), w in zip(entry.weights, some.mean(axis=0), strict=True))
+    return replace(entry, weights=mean, by_series=some)
 
 
 def has_model(folder: Folder, number: int) -> bool:

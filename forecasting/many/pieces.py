@@ -19,7 +19,7 @@ from automl.errors import DataError, ModelFileError
 from automl.files import publish, sync_file, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from forecasting.many.source import Source
@@ -180,12 +180,32 @@ class Shuffle:
             group.spoiled += 1
         return batch.assign(**{str(self.target): values})
 
+    def _storable(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Columns that mix numbers and text as text; an id of both kinds is an error."""
+        import pyarrow as pa
+
+        mixed = {}
+        for name in frame.columns:
+            if not pd.api.types.is_object_dtype(frame[name]):
+                continue
+            try:
+                pa.Array.from_pandas(frame[name])
+            except (pa.ArrowException, TypeError) as error:
+                if name in self.by or name in self.ids:
+                    kinds = sorted({type(value).__name__ for value in frame[name]})
+                    raise DataError(
+                        f"column {name!r} tells groups or series apart and holds values of several types "
+                        f"({', '.join(kinds)}). Fix: one type, such as frame[{name!r}].astype(str)."
+                    ) from error
+                mixed[str(name)] = frame[name].map(str, na_action="ignore")
+        return frame.assign(**mixed)
+
     def _flush(self, folder: Path) -> None:
         """Append what is held to the pieces' files."""
         import pyarrow as pa
 
         for k, parts in self._buffer.items():
-            table = pa.Table.from_pandas(pd.concat(parts), preserve_index=False)
+            table = pa.Table.from_pandas(self._storable(pd.concat(parts)), preserve_index=False)
             with (folder / _name(k)).open("ab") as file, pa.ipc.new_stream(file, table.schema) as stream:
                 stream.write_table(table)
         self._buffer.clear()
@@ -248,6 +268,19 @@ def _numbered(keys: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     numbers, _ = pd.factorize(index)
     _, firsts = np.unique(numbers, return_index=True)
     return numbers, firsts
+
+
+def series_of_rows(frame: pd.DataFrame, ids: Sequence[str]) -> tuple[list[Group], np.ndarray]:
+    """Keys of a frame's series as text, and which of them each row belongs to."""
+    keys = [text_of(frame[c]) for c in ids]
+    numbers, firsts = _numbered(keys)
+    return [tuple(k[i] for k in keys) for i in firsts], numbers
+
+
+def key_texts(keys: Iterable[tuple[Any, ...]], ids: Sequence[str]) -> set[Group]:
+    """Keys of series as text, as `series_of_rows` gives them."""
+    frame = pd.DataFrame(list(keys), columns=list(ids))
+    return set(series_of_rows(frame, ids)[0]) if len(frame) else set()
 
 
 def _runs(sorted_values: np.ndarray) -> Iterator[tuple[int, int, int]]:

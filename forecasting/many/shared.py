@@ -7,8 +7,6 @@ there are. Everything that a group's forecast takes from others comes from here;
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future as Pending
-from concurrent.futures import wait
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,6 +29,7 @@ from forecasting.learners.base import LEARNERS
 from forecasting.learners.batch import Batch
 from forecasting.learners.naive import Flat
 from forecasting.many.choice import Rule, apart, choose_rule, group_errors, shares
+from forecasting.many.driver import run_pieces
 from forecasting.many.layout import Folder, Spec
 from forecasting.many.pieces import Known, piece_of, read_piece, row_places
 from forecasting.many.reading import groups_of, isolated
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from automl.candidates import JsonScalar
+    from automl.runs import TrialRecord
     from automl.trial import State
     from forecasting.config import SearchSettings, Settings
     from forecasting.panel import Panel
@@ -220,7 +220,12 @@ def learn(folder: Folder, spec: Spec, groups: Mapping[int, Known], pieces: int, 
 
     def read(part: pd.DataFrame) -> tuple[door.Prepared, Report]:
         report = Report()
-        return door.prepare(part, data, min_length=1, report=report), report
+        found = door.prepare(part, data, min_length=1, report=report)
+        if data.aggregate is not None and found.schema.aggregate is None:
+            # no row of the sample shares a period; rows of other groups, or later ones, may
+            schema = replace(found.schema, aggregate=data.aggregate)
+            found = replace(found, schema=schema, panel=door.prepare_history(part, schema, found.panel.grid, data))
+        return found, report
 
     found, errors = isolated(frame, places, read)
     if found is None:
@@ -318,6 +323,10 @@ def _evaluate(
     own = task.settings
     listed = roster(task.panel, spec.settings.search, season=own.season, stationary=own.stationary)
     metric = chosen_metric(spec.settings) if own.own_metric else find_metric(own.metric)
+
+    def scored(record: TrialRecord) -> dict[str, float]:
+        return {metric.name: task.score_by(metric, record.predictions()["channels"])}
+
     search = Search(
         run,
         task=(OPEN, {"directory": str(run.path / "task")}),
@@ -326,8 +335,9 @@ def _evaluate(
         direction=metric.direction,
         criteria=ExitCriteria(max_trials=len(listed), early_stopping=False),
         seed=spec.seed,
-        workers=spec.settings.search.workers or 1,
+        workers=1 if spec.settings.search.workers is None else spec.settings.search.workers,
         threads=1,
+        score=scored if own.own_metric else None,
         preload=PRELOAD,
     )
     with search:
@@ -391,14 +401,12 @@ def _fit_pooled(folder: Folder, knowledge: Knowledge, hire: Callable[[], Any]) -
     members = {m.name: m for m in knowledge.members}
     if not jobs:
         return
+    arguments = {
+        k: (str(folder.root), members[name].learner, dict(members[name].params), name, w)
+        for k, (name, w) in enumerate(jobs)
+    }
     with hire() as workers:
-        pending: list[Pending[None]] = [
-            workers.submit(fit_pooled, str(folder.root), members[name].learner, dict(members[name].params), name, w)
-            for name, w in jobs
-        ]
-        wait(pending)
-        for future in pending:
-            future.result()
+        run_pieces(workers, fit_pooled, arguments, lambda _job, _result: None, what="shared model")
 
 
 def fit_pooled(root: str, learner: str, params: dict[str, JsonScalar], name: str, window: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from automl.errors import DataError
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 _BYTES_A_ROW = 40
 """Of a CSV file, about; only the number of pieces depends on it."""
 
-_SUFFIXES = (".parquet", ".pq", ".csv", ".csv.gz")
+_CSV = (".csv", ".csv.gz")
+_SUFFIXES = (".parquet", ".pq", *_CSV)
+_MISSING = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+"""What stands for a missing value in CSV files, as pandas has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +36,12 @@ class Source:
     Parameters
     ----------
     data : the frame or path. text : columns of CSV files kept as they are written, such as ids with leading zeros.
+    whole : columns of CSV files whose whole numbers stay such.
     """
 
     data: Any
     text: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path | None:
@@ -91,17 +100,21 @@ class Source:
             if self._kind() == "csv":
                 yield from self._csv(columns)
             else:
+                if lacking := Parquet(self.path).lacking(columns):
+                    raise DataError(_lacks(*lacking))
                 for batch in Parquet(self.path).batches(columns):
                     if batch.num_rows:
                         yield _plain(batch.to_pandas())
 
     def _csv(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
-        text = {name: str for name in self.text if name in columns}
+        words = csv_words(columns, [name for name in self.text if name in columns])
         for file in self._files():
-            chunks = pd.read_csv(file, usecols=list(columns), dtype=text, chunksize=BATCH, encoding="utf-8-sig")
-            for chunk in chunks:
+            have = pd.read_csv(file, nrows=0, encoding="utf-8-sig").columns
+            if lacking := [name for name in columns if name not in have]:
+                raise DataError(_lacks(file, lacking[0]))
+            for chunk in pd.read_csv(file, usecols=list(columns), chunksize=BATCH, encoding="utf-8-sig", **words):
                 # whole numbers of one chunk are fractions in the next
-                whole = [c for c in chunk.select_dtypes("integer") if c not in self.text]
+                whole = [c for c in chunk.select_dtypes("integer") if c not in {*self.text, *self.whole}]
                 yield chunk.astype(dict.fromkeys(whole, float))[list(columns)]
 
     def _files(self) -> list[Path]:
@@ -116,7 +129,7 @@ class Source:
         return found
 
     def _kind(self) -> str:
-        kinds = {"csv" if ".csv" in f.name.lower() else "parquet" for f in self._files()}
+        kinds = {"csv" if f.name.lower().endswith(_CSV) else "parquet" for f in self._files()}
         if len(kinds) > 1:
             raise DataError(f"{self.path} holds CSV and Parquet files. Fix: a folder with one of both.")
         if not self._files()[0].name.lower().endswith(_SUFFIXES):
@@ -126,7 +139,27 @@ class Source:
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
     """Categories as what they stand for: batches need not have the same."""
-    return frame.astype({c: frame[c].cat.categories.dtype for c in frame.select_dtypes("category")})
+    types: dict[str, Any] = {}
+    for name in frame.select_dtypes("category"):
+        kind = frame[name].cat.categories.dtype
+        gap = frame[name].isna().any() and isinstance(kind, np.dtype)
+        types[str(name)] = float if gap and kind.kind in "iu" else object if gap and kind.kind == "b" else kind
+    return frame.astype(types)
+
+
+def _lacks(file: Path, column: str) -> str:
+    return f"{file} has no column {column!r}, which other files have. Fix: add it there, empty where it is not known."
+
+
+def csv_words(columns: Sequence[str], text: Sequence[str]) -> dict[str, Any]:
+    """Options of pandas.read_csv that keep some columns as they are written: an id may be NA, only "" is missing.
+
+    Parameters
+    ----------
+    columns : all that are read. text : those of them to be kept.
+    """
+    missing = {name: [""] if name in text else list(_MISSING) for name in columns}
+    return {"dtype": dict.fromkeys(text, str), "keep_default_na": False, "na_values": missing}
 
 
 @contextmanager
