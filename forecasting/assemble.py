@@ -116,10 +116,10 @@ class Assembly:
         chosen: Weights = {r.number: float(w) for r, w in zip(pool, weights, strict=True) if w > 0}
         if len(self.task.cuts) == 1 or len(chosen) == 1:
             return chosen
-        losses = [judge.lost(self.blend(self._tilted(chosen, power), some=some)) for power in _TILTS]
-        if not min(losses) <= judge.lost(self.blend(chosen, some=some)):
+        held = [judge.lost(self.blend(self._tilted(chosen, power), some=some)) for power in _TILTS]
+        if not min(held) <= judge.lost(self.blend(chosen, some=some)):
             return chosen
-        return self._tilted(chosen, _TILTS[int(np.nanargmin(losses))])
+        return self._tilted(chosen, _TILTS[int(np.nanargmin(held))])
 
     def _of_some(self, values: int) -> tuple[Assembly, Some]:
         """What judges forecasts, and the series it looks at: all, or so many of very many that they hold `values`."""

@@ -95,7 +95,7 @@ class Pooled(ABC):
     def forecast(self, panel: Panel, future: Future, quantiles: tuple[float, ...]) -> Forecast:
         """Forecast every series of the panel, known to `fit` or not."""
         point = direct_forecast(self._plan, self._predict, panel, future)
-        width = self._spread * _error_unit(panel, self._plan.season)[:, None]
+        width = self._spread * _error_unit(panel, self._plan)[:, None]
         growth = np.sqrt(1 + np.arange(future.horizon) / max(self._plan.season, 1))
         return Forecast(gaussian_channels(point, width * growth, quantiles), quantiles)
 
@@ -168,9 +168,9 @@ class Pooled(ABC):
     def _restore_regressor(self, settings: dict[str, Any], blobs: dict[str, Any]) -> None: ...
 
 
-def _error_unit(panel: Panel, season: int) -> np.ndarray:
-    """Mean absolute (seasonal) change of each series in target units, > 0 where there is any."""
-    return scales(panel.y, panel.indptr, season)[0]
+def _error_unit(panel: Panel, plan: FeaturePlan) -> np.ndarray:
+    """Mean absolute (seasonal) change of each series in target units; of series of zeros what is usual in training."""
+    return scales(panel.y, panel.indptr, plan.season, plan.level)[0]
 
 
 def _volume(scaled: Scaled, panel: Panel) -> np.ndarray:
