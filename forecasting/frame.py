@@ -15,6 +15,7 @@ from automl.errors import DataError
 from forecasting.checks import high_cardinality, unknown_ahead
 from forecasting.panel import Future, Panel
 from forecasting.reading import (
+    TEXT,
     Times,
     kind_of,
     levels_of,
@@ -26,6 +27,7 @@ from forecasting.reading import (
     read_time,
     read_weight,
     require,
+    typed_as,
 )
 from forecasting.regularize import Table, make_regular
 from forecasting.timegrid import OFF_GRID
@@ -43,6 +45,9 @@ LOG = logging.getLogger("forecasting")
 
 _SHOW = 3
 _MOST_IDS, _LEAST_ROWS_A_SERIES = 10, 4
+_LOOK_AT = 1_000
+"""Rows that tell whether a column of ids holds numbers."""
+
 _OTHERS = (("polars", "DataFrame"), ("pyarrow", "Table"))
 _RECOGNISED = (("unique_id", "ds", "y"), ("item_id", "timestamp", "target"))
 
@@ -265,7 +270,7 @@ def prepare(frame: Any, settings: DataSettings, *, min_length: int, report: Repo
 def _table(data: pd.DataFrame, schema: Schema, times: Times, *, need_target: bool) -> Table:
     """Read all columns a schema names; without the target also without what is not known of the future."""
     names = schema.columns
-    keys, codes = read_ids(data, names.id)
+    keys, codes = read_ids(_ids_like(data, schema), names.id)
     vocabulary, kinds = dict(schema.vocabulary), dict(schema.kinds)
 
     def read(columns: Sequence[str]) -> dict[str, np.ndarray]:
@@ -391,7 +396,7 @@ def places(data: pd.DataFrame, schema: Schema, grid: TimeGrid) -> tuple[list[Key
         for name in columns:
             require(data, name, role)
     times = _times_like(data, schema, grid)
-    keys, series = read_ids(data, schema.columns.id)
+    keys, series = read_ids(_ids_like(data, schema), schema.columns.id)
     steps = grid.steps_of(times.values)
     if (steps == OFF_GRID).any():
         row = int((steps == OFF_GRID).argmax())
@@ -401,6 +406,19 @@ def places(data: pd.DataFrame, schema: Schema, grid: TimeGrid) -> tuple[list[Key
             "Fix: see make_future_frame()."
         )
     return keys, series, steps
+
+
+def _ids_like(data: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Rows with numbers as ids where training had numbers, and text where it had text: 7 and "7" are the same."""
+    other = {}
+    for name, kind in zip(schema.columns.id, schema.id_dtypes, strict=True):
+        if kind in {"category", "object", "bool"}:  # either may hold both
+            continue
+        of_numbers = pd.api.types.is_numeric_dtype(pd.api.types.pandas_dtype(kind))
+        numbers = pd.api.types.infer_dtype(data[name].iloc[:_LOOK_AT]) in {"integer", "floating"}
+        if of_numbers != numbers and (of_numbers or kind in TEXT):
+            other[name] = kind
+    return typed_as(data, other) if other else data
 
 
 def _times_like(data: pd.DataFrame, schema: Schema, grid: TimeGrid) -> Times:

@@ -223,6 +223,52 @@ def _mixed_zones(text: pd.Series, name: str) -> str:
 # -- ids --------------------------------------------------------------------------------------------------------------
 
 
+TEXT = ("object", "str", "string")
+"""Types of columns that hold text."""
+
+
+def text_of(values: pd.Series) -> np.ndarray:
+    """Values of a key column as text: 7, 7.0 and "7" are the same.
+
+    Examples
+    --------
+    >>> text_of(pd.Series([7.0, 8.5])).tolist(), text_of(pd.Series(["07"])).tolist()
+    (['7', '8.5'], ['07'])
+    """
+    if values.isna().any():
+        raise DataError(
+            f"column {values.name!r} holds {int(values.isna().sum())} missing values, and it tells groups or series "
+            "apart. Fix: fill or remove these rows."
+        )
+    if pd.api.types.is_float_dtype(values):
+        return np.array([f"{v:.0f}" if float(v).is_integer() else repr(float(v)) for v in values], dtype=object)
+    return values.astype(str).to_numpy(dtype=object)
+
+
+def typed_as(frame: pd.DataFrame, types: Mapping[str, str]) -> pd.DataFrame:
+    """Rows with ids of some types, by column: 7 and "7" are the same.
+
+    Raises
+    ------
+    DataError : an id is none of that type.
+    """
+    for name, kind in types.items():
+        if str(frame[name].dtype) == kind:
+            continue
+        if kind in TEXT:
+            values: Any = text_of(frame[name])
+        else:
+            try:
+                values = frame[name].astype(pd.api.types.pandas_dtype(kind))
+            except (ValueError, TypeError) as error:
+                odd = frame[name].iloc[int(pd.to_numeric(frame[name], errors="coerce").isna().argmax())]
+                raise DataError(
+                    f"id column {name!r} holds {str(odd)!r}, and in training it held {kind}. Fix: the ids of training."
+                ) from error
+        frame = frame.assign(**{name: values})
+    return frame
+
+
 def read_ids(data: pd.DataFrame, ids: tuple[str, ...]) -> tuple[list[Key], np.ndarray]:
     """Sorted keys and the key number of each row.
 

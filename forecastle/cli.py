@@ -404,7 +404,7 @@ def _load(run: Path, *files: Path) -> Forecaster:
 
 def _table(path: Path | None, forecaster: Forecaster) -> DataFrame | None:
     """Read rows for a model; ids are of the types they had in training, so that 007 is found again, and 7 is "7"."""
-    from forecasting.many.asking import TEXT, typed_as
+    from forecasting.reading import TEXT, typed_as
     from forecastle.tables import read_table
 
     if path is None:

@@ -6,24 +6,22 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from automl.errors import ConfigError, DataError
+from automl.errors import ConfigError
 from automl.worker import describe
 from forecasting.fitted import NothingAheadError
 from forecasting.learners.base import check_quantiles
-from forecasting.many.pieces import text_of
+from forecasting.reading import typed_as
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    import pandas as pd
 
     from forecasting.fitted import Fitted
     from forecasting.frame import Schema
     from forecasting.many.answers import Question
     from forecasting.many.layout import Spec
-
-TEXT = ("object", "str", "string")
-"""Types of columns that hold text."""
 
 TOLD = (
     "every row of future holds a value of the target already, so there is nothing to forecast. "
@@ -123,25 +121,6 @@ def typed(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     DataError : an id is none of that type.
     """
     return typed_as(frame, dict(zip(schema.columns.id, schema.id_dtypes, strict=True)))
-
-
-def typed_as(frame: pd.DataFrame, types: Mapping[str, str]) -> pd.DataFrame:
-    """Rows with ids of some types, by column (see `typed`)."""
-    for name, kind in types.items():
-        if str(frame[name].dtype) == kind:
-            continue
-        if kind in TEXT:
-            values: Any = text_of(frame[name])
-        else:
-            try:
-                values = frame[name].astype(pd.api.types.pandas_dtype(kind))
-            except (ValueError, TypeError) as error:
-                odd = frame[name].iloc[int(pd.to_numeric(frame[name], errors="coerce").isna().argmax())]
-                raise DataError(
-                    f"id column {name!r} holds {str(odd)!r}, and in training it held {kind}. Fix: the ids of training."
-                ) from error
-        frame = frame.assign(**{name: values})
-    return frame
 
 
 def value_columns(question: Question, spec: Spec) -> list[str]:

@@ -26,10 +26,10 @@ from forecasting.many.driver import Progress, crew, run_pieces
 from forecasting.many.layout import Folder, Spec
 from forecasting.many.output import LOCK, begin, check_answer, clear, has_answered, tell_answered, what_became
 from forecasting.many.piece import DONE, FAILED, FALLBACK, fit_piece
-from forecasting.many.pieces import Known, Shuffle, hash_of, key_types, piece_of, read_groups, text_of
+from forecasting.many.pieces import Known, Shuffle, hash_of, key_types, piece_of, read_groups
 from forecasting.many.shared import Knowledge, learn
 from forecasting.many.source import Source
-from forecasting.reading import require
+from forecasting.reading import require, text_of
 from forecasting.request import COLD
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from automl.errors import DataError, ModelFileError
 from automl.files import publish, sync_file, write_json
+from forecasting.reading import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -68,24 +69,6 @@ def hash_of(key: Sequence[str]) -> int:
 def piece_of(place: int, pieces: int) -> int:
     """Piece that holds a hash."""
     return (place * pieces) >> _HASH_BITS
-
-
-def text_of(values: pd.Series) -> np.ndarray:
-    """Values of a key column as text: 7, 7.0 and "7" are the same.
-
-    Examples
-    --------
-    >>> text_of(pd.Series([7.0, 8.5])).tolist(), text_of(pd.Series(["07"])).tolist()
-    (['7', '8.5'], ['07'])
-    """
-    if values.isna().any():
-        raise DataError(
-            f"column {values.name!r} holds {int(values.isna().sum())} missing values, and it tells groups or series "
-            "apart. Fix: fill or remove these rows."
-        )
-    if pd.api.types.is_float_dtype(values):
-        return np.array([f"{v:.0f}" if float(v).is_integer() else repr(float(v)) for v in values], dtype=object)
-    return values.astype(str).to_numpy(dtype=object)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from automl.errors import ConfigError
+from automl.errors import ConfigError, DataError
 from forecasting import strangers
 from forecasting.config import SearchSettings, Settings
 from forecasting.features.holidays import holiday_features, holiday_names
@@ -187,6 +187,27 @@ def test_one_missing_row_does_not_widen_the_trend_of_prophet():
         values = learner.forecast(panel, Future.bare(panel, 60), (0.1, 0.9)).values[0, -1]
         widths.append(values[2] - values[1])
     assert widths[1] < 2 * widths[0]
+
+
+@pytest.mark.parametrize(("trained", "asked"), [(str, int), (int, str), (int, "category"), (str, object)])
+def test_seven_in_training_is_seven_in_later_rows(trained, asked):
+    days = pd.date_range("2020-01-06", periods=63)
+    frame = pd.concat([pd.DataFrame({"unique_id": i, "ds": days, "y": 100 * i + _weeks(63)}) for i in (1, 2)])
+    future = pd.concat([pd.DataFrame({"unique_id": i, "ds": days + pd.Timedelta(63, "D")}) for i in (2, 1)])
+    search = SearchSettings(allowed=["SeasonalNaive"], workers=0)
+    model = Forecaster(7, settings=Settings(search=search)).fit(frame.astype({"unique_id": trained}))
+    usual = model.predict(future.astype({"unique_id": trained}))
+    answer = model.predict(future.astype({"unique_id": asked}))
+    assert "cold_start" not in answer
+    np.testing.assert_array_equal(answer["yhat"], usual["yhat"])
+
+
+def test_an_id_of_another_kind_is_told():
+    frame = pd.DataFrame({"unique_id": 7, "ds": pd.date_range("2020-01-06", periods=63), "y": _weeks(63)})
+    search = SearchSettings(allowed=["SeasonalNaive"], workers=0)
+    model = Forecaster(7, settings=Settings(search=search)).fit(frame)
+    with pytest.raises(DataError, match=r"'X9'.*int64"):
+        model.predict(pd.DataFrame({"unique_id": ["X9"], "ds": ["2020-03-09"]}))
 
 
 # -- series with little history -----------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def test_the_trial_reads_nothing_after_the_cutoff(many):
     for one in (panel, noisy):
         trial = strangers.Trial(ForecastTask(one, fitted.task.cuts, fitted.task.settings))
         trial._learn(members, 24)
-        short = one.select(trial._left).head(cut[trial._left]).tail(24)
+        short = one.select(trial._left_out(24)).head(cut[trial._left_out(24)]).tail(24)
         future = Future.bare(short, HORIZON)
         seen.append([learner.forecast(short, future, ()).values for learner in trial._fitted.values()])
     assert seen[0]
