@@ -11,7 +11,7 @@ from automl.ensemble import evened, greedy_arrays, stack
 from automl.runs import model_names
 from forecasting.blending import likely, series_errors, tilted
 from forecasting.grain import Grain
-from forecasting.intervals import Conformal, calmness, fading, fit_stretch, independent
+from forecasting.intervals import Conformal, calmness, fading, fit_stretch, held_back, independent
 from forecasting.learners.base import LEARNERS
 from forecasting.metrics import needs_quantiles
 from forecasting.model import Entry, ForecastModel, Member
@@ -36,6 +36,9 @@ _ENOUGH_UNUSED = 8_000
 
 _FEW, _LEAST_EVEN, _MOST_EVEN = 100, 0.25, 0.75
 """Share of weights by likelihood beside chosen ones: the first over windows times series, within the others."""
+
+_SLACK = 0.05
+"""Part of the best single model's loss that a mean may lose more where few windows and series tell."""
 
 _TILTS = (1.0, 2.0)
 """Powers of a series' own errors that its weights may go down with."""
@@ -110,9 +113,9 @@ class Assembly:
         if len(pool) > 1:
             losses = np.array([judge.lost(a) for a in arrays])
             even = likely(losses, series_errors([a[..., 0] for a in arrays], judge.task.truth()))
-            measured = len(self.task.cuts) * self.task.panel.n_series
-            share = float(np.clip(_FEW / measured, _LEAST_EVEN, _MOST_EVEN))
-            weights = evened(arrays, weights, even, judge.lost, share=share)
+            luck = _FEW / (len(self.task.cuts) * self.task.panel.n_series)
+            share = float(np.clip(luck, _LEAST_EVEN, _MOST_EVEN))
+            weights = evened(arrays, weights, even, judge.lost, share=share, slack=_SLACK * min(luck, 1.0))
         chosen: Weights = {r.number: float(w) for r, w in zip(pool, weights, strict=True) if w > 0}
         if len(self.task.cuts) == 1 or len(chosen) == 1:
             return chosen
@@ -203,11 +206,14 @@ class Assembly:
         y = np.where(truth.mask, truth.y, np.nan).reshape(-1, n, h)[:count, some]
         fade = fading(count, int(truth.mask[:n].sum()))
         scale = truth.mae_scale.reshape(-1, n)[:count, some, None]
-        part = independent((y - blended[..., 0]) / np.where(scale > 0, scale, np.nan))
+        errors = (y - blended[..., 0]) / np.where(scale > 0, scale, np.nan)
+        part = independent(errors)
         rows = count * seen
         factors = fit_stretch(
             y.reshape(rows, h), blended.reshape(rows, h, -1), levels, np.repeat(fade, seen), part, self.grain
         )
+        if self.grain is None:
+            factors = held_back(factors, errors)
         if self._calm is None:
             self._calm = calmness(self.task.panel, self.task.cuts[:count], h, self.task.settings.season, fade)
         factors = np.where(np.array(levels) == 0.5, 1.0, factors * self._calm)

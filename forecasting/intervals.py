@@ -32,6 +32,9 @@ _POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _ENOUGH_TO_TELL = 200_000
 """Errors that tell a power well enough."""
 
+_WINDOWS_THAT_TELL, _ERRORS_BEFORE = 3, 20.0
+"""Windows from which they tell whether series err together; independent errors that factors are held back by."""
+
 _FACTORS = tuple(sorted(np.geomspace(0.2, 5.0, 33).tolist(), key=lambda f: abs(np.log(f))))
 """Factors tried where values are mostly zero, nearest to 1 first."""
 
@@ -381,6 +384,22 @@ def fit_stretch(
         factor = weighted_quantile(ratio[good], row_weights[good], rank)
         out[k] = np.clip(factor[0], 0.2, 5.0)
     return out
+
+
+def held_back(factors: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Factors of `fit_stretch` held back to 1 where the errors they were learned from say little.
+
+    Series that move together err together: the errors of a window may be worth no more than those of one series.
+
+    Parameters
+    ----------
+    factors : shape [levels]. errors : scaled, shape [w, n, h], NaN where there is none.
+    """
+    worth = independent(errors)
+    if len(errors) >= _WINDOWS_THAT_TELL:
+        worth = min(worth, independent(errors.reshape(len(errors), 1, -1)))
+    size = worth * np.isfinite(errors).sum()
+    return np.asarray(factors ** (size / (size + _ERRORS_BEFORE)))
 
 
 def _settled_factor(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from automl.ensemble import bagged_weights, combine, greedy_arrays, stack
+from automl.ensemble import bagged_weights, combine, evened, greedy_arrays, stack
 from automl.errors import ConfigError
 
 models = hnp.arrays(float, st.tuples(st.integers(1, 7), st.integers(1, 6)), elements=st.floats(-100, 100))
@@ -107,3 +107,17 @@ def test_bagged_weights_of_models_that_cannot_be_scored():
     np.testing.assert_array_equal(bagged_weights([bad, np.zeros(10)], loss, parts), [0, 1])
     with pytest.raises(ConfigError, match="nothing to combine"):
         bagged_weights([bad], loss, parts)
+
+
+def test_even_weights_are_taken_as_far_as_the_loss_allows():
+    truth = np.arange(6.0)
+    best, worse = truth + 0.1, truth + 1.0
+    chosen, even = np.array([1.0, 0.0]), np.array([0.5, 0.5])
+
+    def loss(p):
+        return float(np.abs(p - truth).mean())
+
+    assert evened([best, worse], chosen, even, loss, share=0.5).tolist() == [1.0, 0.0]
+    some = evened([best, worse], chosen, even, loss, share=0.5, slack=1.0)
+    assert 0.0 < some[1] < 0.25
+    assert evened([best, worse], chosen, even, loss, share=0.5, slack=9.0).tolist() == [0.75, 0.25]

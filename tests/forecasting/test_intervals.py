@@ -13,6 +13,7 @@ from forecasting.intervals import (
     at_levels,
     calmness,
     fit_stretch,
+    held_back,
     independent,
     leave_one_window_out,
     stretch,
@@ -199,3 +200,16 @@ def test_calm_windows_are_noticed_where_one_series_shows_them():
     assert calmness(wild, cuts, 8, 1, fade) == 1.0
     short = Panel.from_arrays([y[-20:]], TimeGrid.steps())
     assert calmness(short, [np.array([12])], 8, 1, fade) >= 1.0
+
+
+def test_factors_of_windows_in_which_series_err_together_are_held_back():
+    rng = np.random.default_rng(0)
+    factors = np.array([0.2, 1.0, 3.0])
+    apart = rng.standard_normal((5, 40, 6))
+    together = rng.standard_normal((5, 1, 1)) + 0.05 * apart
+    np.testing.assert_allclose(held_back(factors, apart), factors, rtol=0.2)
+    held = held_back(factors, together)
+    assert 0.5 < held[0] < 1.0
+    assert held[1] == 1.0
+    assert 1.0 < held[2] < 1.6
+    assert held_back(factors, np.full((1, 2, 3), np.nan)).tolist() == [1.0, 1.0, 1.0]
