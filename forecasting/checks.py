@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from automl.errors import DataError
 from automl.guardrails import Guardrail, affected
+from forecasting.metrics import METRICS, REPORTED
+from forecasting.whatif import HOLIDAYS, SERIES, TARGET, TIME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +24,12 @@ ALWAYS = (
 )  # fmt: skip
 """Guardrails every fitted model has, with or without a finding."""
 
+OUR_COLUMNS = ("yhat", "cutoff", "cold_start", "feature", "contribution")
+"""Columns of forecasts, scores and explanations beside the user's."""
+
+INPUTS = (TARGET, TIME, HOLIDAYS, SERIES)
+"""Inputs that are no covariates."""
+
 MANY_CATEGORIES, SHARE_OF_ROWS = 50, 0.2
 """A categorical covariate has many values from here on, or when so many of its rows have a value of their own."""
 
@@ -29,6 +38,31 @@ BREAK, LEAST_WIDTH, LEAST_WINDOWS, MOST_SERIES = 8.0, 8, 6, 200
 
 _MOST_ROWS = 200_000
 """Rows of all series together in which a jump of the level is looked for."""
+
+
+def check_names(roles: Mapping[str, str], covariates: Sequence[str]) -> None:
+    """Columns named like those of an answer would be overwritten in it, covariates like other inputs taken for them.
+
+    Parameters
+    ----------
+    roles : id, time and target columns -> which of them they are.
+
+    Raises
+    ------
+    DataError : one is; the message says what to rename.
+    """
+    for name, role in roles.items():
+        if name in OUR_COLUMNS or name in METRICS or name in REPORTED or name.startswith("yhat-"):
+            raise DataError(
+                f"the {role} column is named {name!r}, as a column of forecasts and scores is. "
+                f"Fix: frame.rename(columns={{{name!r}: {name + '_'!r}}})."
+            )
+    for name in covariates:
+        if name in INPUTS:
+            raise DataError(
+                f"covariate {name!r} is named like an input that every model has ({', '.join(INPUTS)}). "
+                f"Fix: frame.rename(columns={{{name!r}: {name + '_'!r}}})."
+            )
 
 
 def high_cardinality(vocabulary: Mapping[str, Sequence[str]], rows: int) -> Guardrail:

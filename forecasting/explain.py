@@ -74,12 +74,17 @@ def importance(
     total: dict[str, np.ndarray] = {}
     methods: dict[str, dict[str, None]] = {}
     for part, share in parts:
-        # of several members, each one's importances are made to sum to one: SHAP and losses have different units
-        size = 1.0 if single else float(np.maximum(part.mean[:, 0], 0.0).sum())
-        for feature, mean, std in zip(part.names, part.mean, part.std, strict=True):
+        # of several members, each one's importances are made to sum to one: SHAP and losses have different units; a
+        # forecast that got better without an input says that it has no importance, not that others have more
+        means = part.mean if single else np.maximum(part.mean, 0.0)
+        size = 1.0 if single else float(means[:, 0].sum())
+        for feature, mean, std in zip(part.names, means, part.std, strict=True):
             both = (1.0 if single else share / size if size > 0 else 0.0) * np.stack([mean, std])
             total[feature] = total[feature] + both if feature in total else both
             methods.setdefault(feature, {})[part.method] = None
+    whole = sum(float(both[0, 0]) for both in total.values())
+    if not single and whole > 0:  # less than one where a member reads nothing that helps it
+        total = {feature: both / whole for feature, both in total.items()}
     order = sorted(total, key=lambda f: -np.nan_to_num(total[f][0, 0]))
     steps = range(1, model.settings.horizon + 1) if by_horizon else (0,)
     rows: list[dict[str, Any]] = []

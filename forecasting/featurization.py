@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from automl.files import write_json
 from forecasting.learners.base import inputs_of
+from forecasting.regularize import EXPANSIONS
 from forecasting.whatif import HOLIDAYS, SERIES, TARGET, TIME
 
 if TYPE_CHECKING:
@@ -77,8 +78,9 @@ def summary(model: ForecastModel, schema: Schema, name: str | None) -> list[dict
         weight = _row(schema.weight, "Numeric", pairs, (), dropped=False)
         rows.append({**weight, "Transformations": ["RowWeight"]})
     for column in (*schema.known, *schema.past, *schema.static):
-        row = _row(column, _TYPES[kinds[column]], pairs, (column,))
-        way = _imputer(panel, schema, column) if row["EngineeredFeatureCount"] else None
+        made = _expanded(column, kinds[column], panel)
+        row = _row(column, _TYPES[kinds[column]], pairs, made)
+        way = _imputer(panel, schema, column, made) if row["EngineeredFeatureCount"] else None
         rows.append({**row, "Transformations": [*([way] if way else []), *row["Transformations"]]})
     rows += [_row(column, _TYPES[kind], pairs, ()) for column, kind in schema.ignored]
     return rows
@@ -88,7 +90,7 @@ def _row(
     column: str, kind: str, pairs: tuple[tuple[str, str], ...], sources: tuple[str, ...], *, dropped: bool | None = None
 ) -> dict[str, Any]:
     features = [feature for feature, source in pairs if source in sources]
-    made = dict.fromkeys(_made(feature, column) for feature in features)
+    made = dict.fromkeys(_made(feature, {column, *sources} - {TIME}) for feature in features)
     return {
         "RawFeatureName": column,
         "TypeDetected": kind,
@@ -98,19 +100,28 @@ def _row(
     }
 
 
-def _made(feature: str, column: str) -> str:
-    if feature in {column, TARGET, SERIES}:
-        return "AsItIs"
+def _made(feature: str, raw: set[str]) -> str:
     if feature == HOLIDAYS:
         return "Holiday"
+    if feature in {*raw, TARGET, SERIES}:
+        return "AsItIs"
     return next((made for pattern, made in _MADE if re.fullmatch(pattern, feature)), "Calendar")
 
 
-def _imputer(panel: Panel, schema: Schema, column: str) -> str | None:
+def _expanded(column: str, kind: str, panel: Panel) -> tuple[str, ...]:
+    """Names a covariate has in the panel: of one that was put together by period, several."""
+    names = {*panel.known.names, *panel.past.names, *panel.static.names}
+    if column in names or kind == "category":
+        return (column,)
+    return tuple(name for way in EXPANSIONS if (name := f"{column}_{way}") in names)
+
+
+def _imputer(panel: Panel, schema: Schema, column: str, made: tuple[str, ...]) -> str | None:
     """How gaps of a numeric covariate with gaps are filled."""
     for block, way in ((panel.known, "median"), (panel.past, "ffill")):
-        if column in block.names and block.categories(column) is None:
-            gaps = not block.observed[:, block.names.index(column)].all()
+        here = [block.names.index(name) for name in made if name in block.names and block.categories(name) is None]
+        if here:
+            gaps = not block.observed[:, here].all()
             return f"Imputer({dict(schema.fills).get(column, way)})" if gaps else None
     return None
 

@@ -83,6 +83,7 @@ class Fitted:
             value of the target are known: they keep it and count as `history`; missing values are what is asked for.
             Where training put rows together by period, each period is answered once, at its point of the grid.
             None = `horizon` steps after the end of every series.
+            Such a period is known once all its rows are.
         history : newer actual rows, joined to those seen in training (a row of training that comes again holds the
             newer value); the origin of a series is its last row with a target. Nothing is estimated anew. Rows of
             `future` that it answers keep their actual value.
@@ -111,7 +112,7 @@ class Fitted:
             check_agreement(newer, known)
             newer.append(known)
         if newer:
-            panel = with_newer(panel, newer)
+            panel = with_newer(panel, newer, schema)
         known_ids = set(panel.ids)
         dropped = {key: why for key, why in self._dropped.items() if key not in known_ids}
         try:
@@ -323,7 +324,8 @@ class Fitted:
         fitted, schema = self._fitted()
         from forecasting.report import choices
 
-        return pd.DataFrame(choices(fitted, schema, self.settings, self.seed))
+        findings = {note.name for note in self._report}
+        return pd.DataFrame(choices(fitted, schema, self.settings, self.seed, findings=findings))
 
     def feature_names(self, model: str | None = None) -> list[str]:
         """What a model works with: engineered features of its pooled members, raw inputs of the others, in order."""
@@ -380,8 +382,8 @@ class Fitted:
         * permutation: how much the absolute error over the typical seasonal change grows in the newest window, which
           the model is fitted without, where an input loses its information (`forecasting.whatif`, at most 100 series);
           std over the repeats. Inputs that a model does not read have 0.
-        * ensembles: each member's importances are divided by their sum, then averaged by the members' weights: shares
-          that add up to 1.
+        * ensembles: each member's importances (those below 0 count as 0) are divided by their sum, then averaged by the
+          members' weights: shares that add up to 1.
 
         With `local`: ids, time, feature, contribution. Those of one forecast add up to the model's value before limits
         and rounding; "(base)" is where it starts, and a member of an ensemble that cannot be split is one feature.

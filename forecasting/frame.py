@@ -12,13 +12,16 @@ import numpy as np
 import pandas as pd
 
 from automl.errors import DataError
-from forecasting.checks import high_cardinality, unknown_ahead
+from forecasting.checks import check_names, high_cardinality, unknown_ahead
 from forecasting.panel import Future, Panel
 from forecasting.reading import (
-    TEXT,
     Times,
+    comparable,
+    day_order,
+    id_kinds,
     kind_of,
     levels_of,
+    of_other_kind,
     one_after_the_other,
     read_covariate,
     read_ids,
@@ -28,6 +31,7 @@ from forecasting.reading import (
     read_weight,
     require,
     typed_as,
+    without_arrow,
 )
 from forecasting.regularize import Table, make_regular
 from forecasting.timegrid import OFF_GRID
@@ -45,8 +49,6 @@ LOG = logging.getLogger("forecasting")
 
 _SHOW = 3
 _MOST_IDS, _LEAST_ROWS_A_SERIES = 10, 4
-_LOOK_AT = 1_000
-"""Rows that tell whether a column of ids holds numbers."""
 
 _OTHERS = (("polars", "DataFrame"), ("pyarrow", "Table"))
 _RECOGNISED = (("unique_id", "ds", "y"), ("item_id", "timestamp", "target"))
@@ -67,9 +69,11 @@ class Schema:
 
     Parameters
     ----------
-    columns : names. id_dtypes : pandas dtype of each id column. time_dtype, time_zone : of the time column; times given
-        as text come back as dates. time_wall : zoned times stand on the grid as the clock of their zone shows them,
-        else as UTC. day_first : text dates were read as day before month.
+    columns : names. id_dtypes : pandas dtype of each id column. id_kinds : what its values are; see `reading.id_kinds`.
+    time_dtype, time_zone : of the time column; times given as text come back as dates. time_wall : zoned times stand on
+        the grid as the clock of their zone shows them, else as UTC.
+    day_first : text dates were read as day before month, None where no text told the order. day_orders : the same of
+        covariates that are text dates and told it.
     known, past, static : covariate names. kinds : how each of them is read. vocabulary : categories by column.
     aggregate : rows of one period are put together this way, None = no row may repeat.
     fills, flagged : covariate -> how its gaps are filled; those whose gaps become features.
@@ -81,7 +85,7 @@ class Schema:
     time_dtype: str
     time_zone: str | None
     time_wall: bool
-    day_first: bool
+    day_first: bool | None
     known: tuple[str, ...]
     past: tuple[str, ...]
     static: tuple[str, ...]
@@ -94,6 +98,13 @@ class Schema:
     ignored: tuple[tuple[str, Kind], ...] = ()
     fill_target: str = "ffill"
     fill_value: float = 0.0
+    id_kinds: tuple[str, ...] = ()
+    day_orders: tuple[tuple[str, bool], ...] = ()
+
+    @property
+    def gap_value(self) -> float | None:
+        """What a row that is not there means, None = nothing is known of it."""
+        return self.fill_value if self.fill_target == "constant" else None
 
     @property
     def known_names(self) -> tuple[str, ...]:
@@ -110,10 +121,10 @@ class Schema:
         values = dict(raw)
         names = raw["columns"]
         values["columns"] = Names(tuple(names["id"]), names["time"], names["target"])
-        for name in ("id_dtypes", "known", "past", "static", "flagged"):
-            values[name] = tuple(raw[name])
-        for name in ("kinds", "fills", "ignored"):
-            values[name] = tuple((column, value) for column, value in raw[name])
+        for name in ("id_dtypes", "known", "past", "static", "flagged", "id_kinds"):
+            values[name] = tuple(raw.get(name, ()))
+        for name in ("kinds", "fills", "ignored", "day_orders"):
+            values[name] = tuple((column, value) for column, value in raw.get(name, ()))
         values["vocabulary"] = tuple((n, tuple(c)) for n, c in raw["vocabulary"])
         return cls(**values)
 
@@ -121,7 +132,12 @@ class Schema:
         """Time column at some steps, in the user's dtype and time zone."""
         labels = grid.labels(steps)
         if grid.is_integer:
-            return pd.Series(labels).astype(pd.api.types.pandas_dtype(self.time_dtype)).array
+            kind = pd.api.types.pandas_dtype(self.time_dtype)
+            limits: Any = np.dtype(getattr(kind, "numpy_dtype", str(kind)))
+            if limits.kind in "iu" and len(labels):  # int8 ends at 127, the forecast need not
+                low, high = np.iinfo(limits).min, np.iinfo(limits).max
+                kind = kind if low <= labels.min() and labels.max() <= high else np.dtype(np.int64)
+            return pd.Series(labels).astype(kind).array
         stamps = pd.DatetimeIndex(labels)
         if self.time_zone and self.time_wall:
             # an hour the clock skips is the next one; of an hour it shows twice, the first is meant
@@ -165,7 +181,7 @@ def to_pandas(frame: Any) -> pd.DataFrame:
     twice = out.columns[out.columns.duplicated()].tolist()
     if twice:
         raise DataError(f"the data has more than one column named {twice[0]!r}.")
-    return out.reset_index() if _named_index(out) else out
+    return without_arrow(out.reset_index() if _named_index(out) else out)
 
 
 def _named_index(frame: pd.DataFrame) -> bool:
@@ -252,13 +268,17 @@ def prepare(frame: Any, settings: DataSettings, *, min_length: int, report: Repo
         ignored=tuple((c, kind_of(data[c])) for c in _unused(data, names, settings)),
         fill_target=settings.fill_target,
         fill_value=settings.fill_value,
+        day_orders=tuple((c, o) for c, kind in kinds if kind == "date" and (o := day_order(data[c], c)) is not None),
     )
     table = _table(data, schema, times, need_target=True)
+    schema = replace(schema, id_kinds=id_kinds(table.keys, schema.id_dtypes))
     report.append(high_cardinality(dict(vocabulary), len(data)))
     regular = make_regular(table, settings, min_length, report, others=_other_columns(data, names, cov.all))
+    # putting rows together later makes several columns of a numeric covariate, so training must have done so too
+    one_each = all(kind == "category" for c, kind in kinds if c not in cov.static)
     schema = replace(
         schema,
-        aggregate=settings.aggregate if regular.aggregated else None,
+        aggregate=settings.aggregate if regular.aggregated or one_each else None,
         flagged=regular.with_gaps((*cov.known, *cov.past)) if settings.missing_flags else (),
     )
     panel = regular.panel(schema)
@@ -271,10 +291,10 @@ def _table(data: pd.DataFrame, schema: Schema, times: Times, *, need_target: boo
     """Read all columns a schema names; without the target also without what is not known of the future."""
     names = schema.columns
     keys, codes = read_ids(_ids_like(data, schema), names.id)
-    vocabulary, kinds = dict(schema.vocabulary), dict(schema.kinds)
+    vocabulary, kinds, orders = dict(schema.vocabulary), dict(schema.kinds), dict(schema.day_orders)
 
     def read(columns: Sequence[str]) -> dict[str, np.ndarray]:
-        return {c: read_covariate(data[c], c, kinds[c], vocabulary.get(c, ())) for c in columns}
+        return {c: read_covariate(data[c], c, kinds[c], vocabulary.get(c, ()), orders.get(c)) for c in columns}
 
     target = read_number(data[names.target], names.target, "target") if need_target else np.zeros(len(data))
     weight = read_weight(data, schema.weight)
@@ -290,6 +310,7 @@ def _check_roles(data: pd.DataFrame, names: Names, settings: DataSettings, repor
     from automl.guardrails import Guardrail, affected
 
     roles = {names.time: "time", names.target: "target", **dict.fromkeys(names.id, "id")}
+    check_names(roles, settings.covariates.all)
     for name in settings.covariates.all:
         require(data, name, "covariate")
         if name in roles:
@@ -317,7 +338,7 @@ def _with_found_ids(data: pd.DataFrame, names: Names, times: Times, settings: Da
     if one_after_the_other(data, names.id, times.values) or not data.duplicated(given).any():
         return names
     used = {*given, names.target, settings.weight, *settings.covariates.all}
-    text = [c for c in data.columns if c not in used and _is_text(data[c]) and data[c].notna().all()][:_MOST_IDS]
+    text = [c for c in data.columns if c not in used and _tells_apart(data[c])][:_MOST_IDS]
     for size in (1, 2, 3):
         for extra in combinations(text, size):
             together = [*names.id, *extra]
@@ -331,12 +352,16 @@ def _with_found_ids(data: pd.DataFrame, names: Names, times: Times, settings: Da
     return names
 
 
-def _is_text(values: pd.Series) -> bool:
-    return not (
+def _tells_apart(values: pd.Series) -> bool:
+    """Whether a column may be an id: text without gaps; lists and the like cannot be compared."""
+    if (
         pd.api.types.is_numeric_dtype(values)
         or pd.api.types.is_bool_dtype(values)
         or pd.api.types.is_datetime64_any_dtype(values)
-    )
+        or values.isna().any()
+    ):
+        return False
+    return comparable(values)
 
 
 def _other_columns(data: pd.DataFrame, names: Names, used: Sequence[str]) -> dict[str, pd.Series]:
@@ -375,14 +400,39 @@ def known_rows(frame: Any, schema: Schema, grid: TimeGrid) -> Panel | None:
     target = schema.columns.target
     if target not in data.columns or not data[target].notna().any():
         return None
+    if schema.aggregate is not None:
+        data = data.assign(**{target: data[target].mask(_in_part(data, schema, grid))})
+        if not data[target].notna().any():
+            return None
     if data[target].notna().all():
         raise DataError(
             f"every row of future holds a value of the target {target!r} already, so there is nothing to forecast. "
             f"Fix: to forecast all of them future.drop(columns={target!r}), or evaluate() to score them."
         )
-    rows = data[data[target].notna()].reset_index(drop=True)
+    rows = data[_up_to_last_known(data, schema, grid)].reset_index(drop=True)
     lacking = [c for c in (*schema.past, *schema.static) if c not in rows.columns]
-    return prepare_history(rows.assign(**dict.fromkeys(lacking, np.nan)), schema, grid)
+    rows = rows.assign(**dict.fromkeys(lacking, np.nan))
+    if schema.weight in rows.columns:  # nobody knows it of rows to come, and it matters to no forecast
+        rows[schema.weight] = rows[schema.weight].where(rows[schema.weight].notna(), 1.0)
+    return prepare_history(rows, schema, grid)
+
+
+def _in_part(data: pd.DataFrame, schema: Schema, grid: TimeGrid) -> np.ndarray:
+    """Rows of periods that also hold rows without a target: what is there is not yet the period's value."""
+    _, series, times = read_places(data, schema, grid)
+    periods = grid.periods_of(times.values)
+    lacking = data[schema.columns.target].isna().reset_index(drop=True)
+    return lacking.groupby([series, periods]).transform("any").to_numpy()
+
+
+def _up_to_last_known(data: pd.DataFrame, schema: Schema, grid: TimeGrid) -> np.ndarray:
+    """Rows up to the last one of their series that holds a target: those without one between them are no gaps."""
+    keys, series, times = read_places(data, schema, grid)
+    time = np.asarray(times.values).astype(np.int64)
+    known = data[schema.columns.target].notna().to_numpy()
+    last = np.full(len(keys), np.iinfo(np.int64).min)
+    np.maximum.at(last, series[known], time[known])
+    return np.asarray(time <= last[series])
 
 
 def places(data: pd.DataFrame, schema: Schema, grid: TimeGrid) -> tuple[list[Key], np.ndarray, np.ndarray]:
@@ -392,11 +442,7 @@ def places(data: pd.DataFrame, schema: Schema, grid: TimeGrid) -> tuple[list[Key
     ------
     DataError : a column is missing, times are of another kind than in training or lie off the grid.
     """
-    for role, columns in (("id", schema.columns.id), ("time", (schema.columns.time,))):
-        for name in columns:
-            require(data, name, role)
-    times = _times_like(data, schema, grid)
-    keys, series = read_ids(_ids_like(data, schema), schema.columns.id)
+    keys, series, times = read_places(data, schema, grid)
     steps = grid.steps_of(times.values)
     if (steps == OFF_GRID).any():
         row = int((steps == OFF_GRID).argmax())
@@ -408,16 +454,24 @@ def places(data: pd.DataFrame, schema: Schema, grid: TimeGrid) -> tuple[list[Key
     return keys, series, steps
 
 
+def read_places(data: pd.DataFrame, schema: Schema, grid: TimeGrid) -> tuple[list[Key], np.ndarray, Times]:
+    """Sorted keys of a frame's series, which of them each row is, and its time."""
+    for role, columns in (("id", schema.columns.id), ("time", (schema.columns.time,))):
+        for name in columns:
+            require(data, name, role)
+    times = _times_like(data, schema, grid)
+    return *read_ids(_ids_like(data, schema), schema.columns.id), times
+
+
 def _ids_like(data: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Rows with numbers as ids where training had numbers, and text where it had text: 7 and "7" are the same."""
-    other = {}
-    for name, kind in zip(schema.columns.id, schema.id_dtypes, strict=True):
-        if kind in {"category", "object", "bool"}:  # either may hold both
-            continue
-        of_numbers = pd.api.types.is_numeric_dtype(pd.api.types.pandas_dtype(kind))
-        numbers = pd.api.types.infer_dtype(data[name].iloc[:_LOOK_AT]) in {"integer", "floating"}
-        if of_numbers != numbers and (of_numbers or kind in TEXT):
-            other[name] = kind
+    # of older files only the type of the column is known; these three may hold both
+    kinds = schema.id_kinds or ["" if t in {"category", "object", "bool"} else t for t in schema.id_dtypes]
+    other = {
+        name: kind
+        for name, kind, dtype in zip(schema.columns.id, kinds, schema.id_dtypes, strict=True)
+        if of_other_kind(data[name], kind, of_any=dtype in {"category", "object"})
+    }
     return typed_as(data, other) if other else data
 
 
@@ -451,11 +505,12 @@ def _later(
     for name in covariates:
         require(data, name, "covariate")
     times = _times_like(data, schema, grid)
-    known = schema if schema.weight in data.columns else replace(schema, weight=None)
+    known = schema if need_target and schema.weight in data.columns else replace(schema, weight=None)
     table = _table(data, known, times, need_target=need_target)
     settings = replace(
-        like or DataSettings(fill_target=schema.fill_target, fill_value=schema.fill_value),
-        freq=grid.freq if not grid.is_integer else None,
+        like
+        or DataSettings(fill_target=schema.fill_target, fill_value=schema.fill_value, fill_numbers=dict(schema.fills)),
+        freq=grid.freq,
         aggregate=schema.aggregate,
         short_series=None,
     )
@@ -488,22 +543,23 @@ def future_block(frame: Any, schema: Schema, panel: Panel, horizon: int, *, unti
     k = len(panel.known.names)
     values = np.full((panel.n_series, horizon, k), np.nan)
     given = np.zeros((panel.n_series, horizon, k), dtype=bool)
-    stands = np.zeros((panel.n_series, horizon), dtype=bool)
+    fills = dict(panel.known.fills)
     place = {key: i for i, key in enumerate(panel.ids)}
     target = np.array([place.get(key, -1) for key in later.ids])
     series = target[later.series_of_rows()]
     ahead = later.step_of_rows() - panel.last[np.maximum(series, 0)] - 1
     use = (series >= 0) & (ahead >= 0) & (ahead < horizon)
-    values[series[use], ahead[use]] = later.known.values[use]
+    # a number that no row gives must not come from a later row; categories and constants have a value of their own
+    own = np.array([later.known.categories(n) is not None or fills.get(n) == "constant" for n in later.known.names])
+    values[series[use], ahead[use]] = np.where(later.known.observed | own, later.known.values, np.nan)[use]
     given[series[use], ahead[use]] = later.known.observed[use]
-    stands[series[use], ahead[use]] = True
     asked = np.arange(horizon) < (np.full(panel.n_series, horizon) if until is None else until)[:, None]
     _check_given(given & asked[:, :, None], asked, schema, panel)
     # what no row of the frame says stays as it was, till a later row says something else
     before = panel.known.values[panel.indptr[1:] - 1]
     for h in range(horizon):
-        lacking = ~stands[:, h]
-        values[lacking, h] = values[lacking, h - 1] if h else before[lacking]
+        lacking = np.isnan(values[:, h])
+        values[:, h][lacking] = (values[:, h - 1] if h else before)[lacking]
     given |= ~asked[:, :, None]
     rows = panel.n_series * horizon
     return Future(horizon, replace(panel.known, values=values.reshape(rows, k), observed=given.reshape(rows, k)))

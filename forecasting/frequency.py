@@ -260,10 +260,9 @@ def jittered(stamps: DatetimeIndex, first_of_series: np.ndarray, freq: str) -> b
     >>> [jittered(t, alone, "20min") for t in (ticks + noise, ticks + pd.Timedelta("10min"), ticks)]
     [True, False, False]
     """
-    offset = pd.tseries.frequencies.to_offset(freq)
-    if not isinstance(offset, pd.offsets.Tick):
+    step = fixed_length(freq)  # a day is no Tick to every pandas
+    if not step:
         return False
-    step = pd.Timedelta(offset).value
     values = stamps.as_unit("ns").asi8
     apart = np.diff(values)[~first_of_series[1:]]
     if not len(apart) or not 0.5 * step < np.median(apart) < 1.5 * step:

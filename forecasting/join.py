@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,19 @@ if TYPE_CHECKING:
 
     Pick = Callable[[Panel], np.ndarray]
 
+LOG = logging.getLogger("forecasting")
 
-def join(history: Panel, more: Panel) -> Panel:
+
+def join(history: Panel, more: Panel, *, gap_value: float | None = None) -> Panel:
     """Append later rows to each series; where both have a value of a step, the later panel's holds.
 
     Steps missing in between become unobserved rows (forward filled), and what the later panel has no value of stays as
     it was. Series that only one of the two has are kept.
     Both panels must stand on the same grid and have the same columns.
+
+    Parameters
+    ----------
+    gap_value : what a step that neither panel has means: a value like any other. None = nothing.
 
     Examples
     --------
@@ -47,6 +54,9 @@ def join(history: Panel, more: Panel) -> Panel:
     before, after = rows
     new = np.ones(total, dtype=bool)
     new[before] = False
+    nowhere = new.copy()
+    nowhere[after] = False
+    begun = np.isin(parts[1].slot, parts[0].slot)[more.series_of_rows()]
 
     def lay(pick: Pick, given: Pick, empty: float | bool) -> np.ndarray:
         old, fresh = pick(history), pick(more)
@@ -57,13 +67,16 @@ def join(history: Panel, more: Panel) -> Panel:
         return out
 
     def target(panel: Panel) -> np.ndarray:
-        # what a later panel filled knows nothing of the rows before it
-        return panel.y if panel is history else np.where(panel.observed, panel.y, np.nan)
+        # what a later panel filled knows nothing of the rows before it, unless it filled with a constant
+        return panel.y if panel is history or gap_value is not None else np.where(panel.observed, panel.y, np.nan)
 
     def was_observed(panel: Panel) -> np.ndarray:
         return panel.observed
 
     y = lay(target, was_observed, np.nan)
+    observed = lay(was_observed, was_observed, empty=False)
+    if gap_value is not None:
+        y[nowhere], observed[nowhere] = gap_value, True
     static = np.zeros((n, len(history.static.names)))
     seen = np.zeros_like(static, dtype=bool)
     for part in parts:
@@ -75,13 +88,32 @@ def join(history: Panel, more: Panel) -> Panel:
         indptr=indptr,
         start=first,
         y=fill_forward(y, np.isfinite(y), indptr),
-        observed=lay(was_observed, was_observed, empty=False),
+        observed=observed,
         weight=lay(lambda p: p.weight, was_observed, 1.0),
-        known=_block(history.known, lay, "known", indptr),
-        past=_block(history.past, lay, "past", indptr),
+        known=_block(history.known, lay, "known", indptr, begun),
+        past=_block(history.past, lay, "past", indptr, begun),
         static=replace(history.static, values=static, observed=seen),
         grid=history.grid,
     )
+
+
+def note_replaced(history: Panel, more: Panel) -> None:
+    """Warn of periods whose value later rows replace by another one: with some of its rows that is a wrong one."""
+    place = {key: i for i, key in enumerate(history.ids)}
+    series = np.array([place.get(key, -1) for key in more.ids])[more.series_of_rows()]
+    at = more.step_of_rows() - history.start[series]
+    both = np.flatnonzero((series >= 0) & (at >= 0) & (at < history.lengths[series]) & more.observed)
+    rows = history.indptr[series[both]] + at[both]
+    differ = history.observed[rows] & ~np.isclose(history.y[rows], more.y[both])
+    if differ.any():
+        k = int(differ.argmax())
+        name = "/".join(map(str, history.ids[series[both[k]]]))
+        when = str(more.grid.labels(more.step_of_rows()[both[[k]]])[0])[:19]
+        LOG.warning(
+            "%d periods that were known already get another value from later rows, first: series %s at %s, %g instead "
+            "of %g. Give all rows of such a period, or none.",
+            int(differ.sum()), name, when, more.y[both[k]], history.y[rows[k]],
+        )  # fmt: skip
 
 
 class _Part:
@@ -95,7 +127,8 @@ class _Part:
         return np.asarray(indptr[series] + self.panel.step_of_rows() - first[series])
 
 
-def _block(block: Block, lay: Callable[..., np.ndarray], name: str, indptr: np.ndarray) -> Block:
+def _block(block: Block, lay: Callable[..., np.ndarray], name: str, indptr: np.ndarray, begun: np.ndarray) -> Block:
+    """Covariates of both panels; begun : shape [rows of the later one] bool, whether the series has earlier rows."""
     if not block.names:
         return Block.empty(int(indptr[-1]))
 
@@ -103,7 +136,16 @@ def _block(block: Block, lay: Callable[..., np.ndarray], name: str, indptr: np.n
         return np.asarray(getattr(panel, name).observed)
 
     observed = lay(given, given, empty=False)
-    values = lay(lambda p: getattr(p, name).values, given, np.nan)
+    own = np.array([block.categories(n) is not None or dict(block.fills).get(n) == "constant" for n in block.names])
+
+    def value(panel: Panel) -> np.ndarray:
+        at_hand = getattr(panel, name)
+        if at_hand is block:
+            return np.asarray(at_hand.values)
+        # a number that a later panel filled in front came from later rows still; what was before tells more
+        return np.where(at_hand.observed | own | ~begun[:, None], at_hand.values, np.nan)
+
+    values = lay(value, given, np.nan)
     for k, column in enumerate(block.names):
         if block.categories(column) is not None:
             values[:, k] = np.where(np.isnan(values[:, k]), -1, values[:, k])

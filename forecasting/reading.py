@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +33,10 @@ _LEAST_MONTHS = 4
 _DAY_SECONDS = 86_400
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal", "boolean", "empty"}
 _DATES = {"date", "datetime", "datetime64"}
+_FRACTIONS = {"floating", "mixed-integer-float"}
+_ALL_NUMBERS = {"integer", *_FRACTIONS}
+_LOOK_AT = 1_000
+"""Rows that tell whether a column of ids holds numbers."""
 
 
 def require(frame: pd.DataFrame, name: str, role: str) -> None:
@@ -39,6 +44,25 @@ def require(frame: pd.DataFrame, name: str, role: str) -> None:
     if name not in frame.columns:
         hint = str(UnknownNameError(f"{role} column", name, [str(c) for c in frame.columns]))
         raise DataError(f"the data has no {role} column {name!r}: {hint}")
+
+
+def without_arrow(frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns of Arrow types that pandas hardly works with as its own: dictionaries, decimals, dates."""
+    odd = {c: str(t) for c, t in frame.dtypes.items() if isinstance(t, pd.ArrowDtype)}
+    odd = {c: kind for c, kind in odd.items() if kind.startswith(("dictionary", "decimal", "date"))}
+    out = frame.copy(deep=False) if odd else frame
+    for name, kind in odd.items():
+        if kind.startswith("date"):
+            out[name] = frame[name].astype("datetime64[us]")
+        else:
+            plain = frame[name].astype(object).where(frame[name].notna(), None)
+            out[name] = plain.astype("category") if kind.startswith("dictionary") else plain
+    return out
+
+
+def comparable(values: pd.Series) -> bool:
+    """Whether values can be told apart; lists and the like cannot."""
+    return values.dtype != object or all(isinstance(v, Hashable) for v in values)
 
 
 def sample(values: pd.Series, mask: np.ndarray) -> str:
@@ -57,14 +81,14 @@ class Times:
     ----------
     values : whole numbers, or naive timestamps [ns]. dtype : pandas dtype of the user's column once parsed.
     zone : its time zone. wall : with a zone, whether the naive timestamps are its wall time; else they are UTC.
-    day_first : whether text was read as day before month.
+    day_first : whether text was read as day before month, None where it was no text or both orders say the same.
     """
 
     values: np.ndarray | pd.DatetimeIndex
     dtype: str
     zone: str | None = None
     wall: bool = False
-    day_first: bool = False
+    day_first: bool | None = None
 
 
 def read_time(values: pd.Series, name: str, *, freq: str | None = None, like: Times | None = None) -> Times:
@@ -92,7 +116,7 @@ def read_time(values: pd.Series, name: str, *, freq: str | None = None, like: Ti
         values = values.astype(np.int64)
     if pd.api.types.is_numeric_dtype(values):
         return _whole_numbers(values, name, check=freq != INTEGER and like is None)
-    day_first = False
+    day_first = None
     if not pd.api.types.is_datetime64_any_dtype(values):
         values, day_first = _parse(values, name, None if like is None else like.day_first)
     stamps = pd.DatetimeIndex(values)
@@ -154,13 +178,20 @@ def _like_dates(whole: np.ndarray, digits: int) -> bool:
     return bool(several and (month >= 1).all() and (month <= 12).all() and (day >= 1).all() and (day <= 31).all())
 
 
-def _parse(values: pd.Series, name: str, day_first: bool | None) -> tuple[pd.Series, bool]:
-    """Text and dates as timestamps, and whether the day stood before the month."""
+def _parse(
+    values: pd.Series, name: str, day_first: bool | None, role: str = "time column"
+) -> tuple[pd.Series, bool | None]:
+    """Text and dates as timestamps, and whether the day stood before the month (None: nothing tells).
+
+    Parameters
+    ----------
+    day_first : the order that other rows of the column told. role : what to call the column in messages.
+    """
     text = values.astype(object)
     try:
         parsed = pd.to_datetime(text, errors="coerce", format="ISO8601")
         if not parsed.isna().any():
-            return parsed, False
+            return parsed, None
         with warnings.catch_warnings():
             # pandas warns that it reads each value by itself, or swaps day and month; both are judged below
             warnings.simplefilter("ignore", UserWarning)
@@ -175,7 +206,7 @@ def _parse(values: pd.Series, name: str, day_first: bool | None) -> tuple[pd.Ser
     if not whole:
         bad = min((r.isna().to_numpy() for r in readings.values()), key=np.sum)
         raise DataError(
-            f"time column {name!r} has {bad.sum()} values that are no dates: {sample(values, bad)}. "
+            f"{role} {name!r} has {bad.sum()} values that are no dates: {sample(values, bad)}. "
             "Fix: correct them, or parse the column with pandas.to_datetime first."
         )
     if len(whole) == 2 and not readings[False].equals(readings[True]):
@@ -186,10 +217,10 @@ def _parse(values: pd.Series, name: str, day_first: bool | None) -> tuple[pd.Ser
         if len(whole) != 1:
             differ = (readings[False] != readings[True]).to_numpy()
             raise DataError(
-                f"time column {name!r} can be read as day/month or as month/day: {sample(values, differ)}. "
+                f"{role} {name!r} can be read as day/month or as month/day: {sample(values, differ)}. "
                 "Fix: parse it with pandas.to_datetime(..., format=...) first."
             )
-    return readings[whole[0]], whole[0] and not readings[False].equals(readings[True])
+    return readings[whole[0]], None if readings[False].equals(readings[True]) else whole[0]
 
 
 def _in_a_row(stamps: pd.Series) -> bool:
@@ -234,12 +265,17 @@ def text_of(values: pd.Series) -> np.ndarray:
     --------
     >>> text_of(pd.Series([7.0, 8.5])).tolist(), text_of(pd.Series(["07"])).tolist()
     (['7', '8.5'], ['07'])
+    >>> text_of(pd.Series([7.0, 8], dtype=object)).tolist()
+    ['7', '8']
     """
     if values.isna().any():
         raise DataError(
             f"column {values.name!r} holds {int(values.isna().sum())} missing values, and it tells groups or series "
             "apart. Fix: fill or remove these rows."
         )
+    if values.dtype == object or isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(object)
+        values = values.astype(float) if pd.api.types.infer_dtype(values) in _FRACTIONS else values
     if pd.api.types.is_float_dtype(values):
         return np.array([f"{v:.0f}" if float(v).is_integer() else repr(float(v)) for v in values], dtype=object)
     return values.astype(str).to_numpy(dtype=object)
@@ -267,6 +303,43 @@ def typed_as(frame: pd.DataFrame, types: Mapping[str, str]) -> pd.DataFrame:
                 ) from error
         frame = frame.assign(**{name: values})
     return frame
+
+
+def id_kinds(keys: Sequence[Key], dtypes: Sequence[str]) -> tuple[str, ...]:
+    """Type of the values of each id column, whatever the type of the column: "str", one of numbers, "" = several.
+
+    Examples
+    --------
+    >>> id_kinds([("a", 1, 7), ("b", 2, "7")], ["category", "object", "object"])
+    ('str', 'int64', '')
+    """
+    out = []
+    for k, dtype in enumerate(dtypes):
+        types = {type(key[k]) for key in keys}
+        if types == {str}:
+            out.append("str")
+        elif not types <= {int, float}:
+            out.append("")
+        elif dtype in {"category", *TEXT}:
+            out.append("int64" if types == {int} else "float64")
+        else:
+            out.append(dtype)
+    return tuple(out)
+
+
+def of_other_kind(values: pd.Series, kind: str, *, of_any: bool) -> bool:
+    """Whether ids are numbers where training had text (or some of them are), or the other way round.
+
+    Parameters
+    ----------
+    kind : of the values in training. of_any : the column may hold others too, so that text no number reads stays text.
+    """
+    found = pd.api.types.infer_dtype(values.iloc[:_LOOK_AT].astype(object), skipna=True)
+    if kind in TEXT:
+        return found in _ALL_NUMBERS or found == "mixed-integer"
+    if not kind or not pd.api.types.is_numeric_dtype(pd.api.types.pandas_dtype(kind)) or found in _ALL_NUMBERS:
+        return False
+    return not of_any or bool(pd.to_numeric(values.astype(object), errors="coerce").notna().all())
 
 
 def read_ids(data: pd.DataFrame, ids: tuple[str, ...]) -> tuple[list[Key], np.ndarray]:
@@ -376,12 +449,15 @@ def kind_of(values: pd.Series) -> Kind:
     return "number" if found in _NUMBERS else "date" if found in _DATES else "category"
 
 
-def read_covariate(values: pd.Series, name: str, kind: Kind, levels: Sequence[str] = ()) -> np.ndarray:
+def read_covariate(
+    values: pd.Series, name: str, kind: Kind, levels: Sequence[str] = (), day_first: bool | None = None
+) -> np.ndarray:
     """Numbers as they are, dates as days since 1970, categories as codes of `levels`; NaN = missing, -1 = unknown.
 
     Parameters
     ----------
     kind : how the training data was read, so that a later frame with other dtypes means the same.
+    day_first : the same of text dates.
 
     Raises
     ------
@@ -392,7 +468,7 @@ def read_covariate(values: pd.Series, name: str, kind: Kind, levels: Sequence[st
             values = values.dt.total_seconds() / _DAY_SECONDS
         return read_number(values, name, "covariate")
     if kind == "date":
-        return _days(values, name)
+        return _days(values, name, day_first)
     codes, unique = pd.factorize(values.astype(object))
     place = {word: i for i, word in enumerate(levels)}
     code_of = np.array([*(place.get(_word(u), -1) for u in unique), np.nan], dtype=float)
@@ -409,7 +485,19 @@ def _word(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _days(values: pd.Series, name: str) -> np.ndarray:
+def day_order(values: pd.Series, name: str) -> bool | None:
+    """Whether the dates of a covariate are text with the day before the month; None where nothing tells.
+
+    Raises
+    ------
+    DataError : values are no dates.
+    """
+    if pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_numeric_dtype(values) or values.isna().all():
+        return None
+    return _parse(values.dropna().reset_index(drop=True), name, None, "covariate")[1]
+
+
+def _days(values: pd.Series, name: str, day_first: bool | None) -> np.ndarray:
     given = values.notna().to_numpy()
     out = np.full(len(values), np.nan)
     if not given.any():
@@ -417,7 +505,7 @@ def _days(values: pd.Series, name: str) -> np.ndarray:
     if not pd.api.types.is_datetime64_any_dtype(values):
         if pd.api.types.is_numeric_dtype(values):
             raise DataError(f"covariate {name!r} held dates in training and holds numbers now. Fix: give dates.")
-        values, _ = _parse(values[given].reset_index(drop=True), name, None)
+        values, _ = _parse(values[given].reset_index(drop=True), name, day_first, "covariate")
     else:
         values = values[given]
     naive = values.dt.tz_localize(None) if getattr(values.dt, "tz", None) is not None else values

@@ -14,7 +14,8 @@ from forecasting import frequency
 from forecasting.beginnings import from_first_target, without_empty
 from forecasting.findings import first_of, label, listed, note_constant, note_gaps, sharing, way_of
 from forecasting.panel import Block, Panel, fill_forward
-from forecasting.timegrid import INTEGER, OFF_GRID, TimeGrid
+from forecasting.reading import comparable
+from forecasting.timegrid import INTEGER, OFF_GRID, TimeGrid, fixed_length
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,12 +28,16 @@ if TYPE_CHECKING:
     from forecasting.reading import Statics
 
 _SHOW = 3
+_DAY = 86_400 * 1_000_000_000
 _NIGHT, _SUNDAY, _AUTUMNS = 4, 6, (3, 4, 9, 10, 11)
 """Clocks are set back before four o'clock on a Sunday of autumn, in either half of the world."""
 
 _MOST_IDS = 10
 _EXPANSION = ("sum", "mean", "min", "max")
 _DATE_EXPANSION = ("min", "max", "mode")
+EXPANSIONS = tuple(dict.fromkeys((*_EXPANSION, *_DATE_EXPANSION)))
+"""What follows the name of a covariate in the columns that aggregation makes of it."""
+
 _LEAST_MIXED = 4
 _MOST_GROWTH, _FREE_ROWS = 50, 1_000_000
 _APART = "Fix: forecast them apart, or bring all to the coarsest frequency: freq=... with aggregate='sum' (or 'mean')."
@@ -172,6 +177,8 @@ def make_regular(
     shared = sharing(table, steps, grid)
     if aggregated:
         table, steps, expansion = _aggregate(table, steps, settings.aggregate or "sum")
+        ways = {e: way for c, way in settings.fill_numbers.items() for e in expansion.get(c, (c,))}
+        settings = replace(settings, fill_numbers=ways)
         text = f"rows put together to {grid.freq} by {settings.aggregate}"
         text += ", each by the nearest point" if grid.nearest else ""
         report.append(Guardrail("Time series aggregation", "done", text, shared))
@@ -255,7 +262,9 @@ def _telling(others: Mapping[str, pd.Series]) -> str:
     names = [
         name
         for name, values in others.items()
-        if not pd.api.types.is_float_dtype(values) and 1 < values.nunique() < max(2, len(values) // 2)
+        if not pd.api.types.is_float_dtype(values)
+        and comparable(values)
+        and 1 < values.nunique() < max(2, len(values) // 2)
     ]
     return ", ".join(repr(n) for n in names[:_MOST_IDS])
 
@@ -285,7 +294,7 @@ def _grid(table: Table, settings: DataSettings, report: Report) -> TimeGrid:
         first = np.concatenate([[True], np.diff(table.series) != 0])
         grid = _covering(table.time, freq)
         if frequency.jittered(table.time, first, freq):
-            start = table.time.min() + pd.Timedelta(pd.tseries.frequencies.to_offset(freq).nanos, unit="ns") / 2
+            start = table.time.min() + pd.Timedelta(fixed_length(freq), unit="ns") / 2
             return TimeGrid(freq, str(start.floor(freq)), nearest=True)
         return grid
     return frequency.anchor(table.time, freq)
@@ -295,7 +304,7 @@ def _covering(time: pd.DatetimeIndex, freq: str) -> TimeGrid:
     """Grid whose first period holds the first timestamp."""
     offset = pd.tseries.frequencies.to_offset(freq)
     first = time.min()
-    if isinstance(offset, pd.offsets.Tick):
+    if fixed_length(freq) % _DAY:  # whole days, several too, begin with the first
         return TimeGrid(freq, str(first.floor(freq)))
     day = first.normalize()
     if freq.startswith(("M", "Q", "Y", "B")) and "E" in freq.split("-", maxsplit=1)[0]:
@@ -309,8 +318,9 @@ def _onto_grid(
     """Steps of all rows; stray rows are dropped when few, put together when asked for, an error else."""
     steps = grid.steps_of(table.time)
     stray = steps == OFF_GRID
-    if settings.aggregate and not isinstance(table.time, pd.DatetimeIndex) and len(_repeats(table)):
-        return table, steps, True
+    if settings.aggregate and not isinstance(table.time, pd.DatetimeIndex) and not stray.any():
+        # later rows are put together even where none of them repeats a step
+        return table, steps, again or len(_repeats(table)) > 0
     if settings.aggregate and isinstance(table.time, pd.DatetimeIndex):
         if not again and not stray.any() and not len(_repeats(table)):
             report.append(Guardrail("Frequency detection", "passed", f"every row lies on {grid.freq}, as given"))

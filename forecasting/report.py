@@ -7,6 +7,7 @@ A choice is anything that could have been otherwise: defaults of ours, what the 
 from __future__ import annotations
 
 import json
+import math
 import platform
 from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
@@ -24,7 +25,7 @@ from forecasting.learners.local import BAND, LEAST_ROWS
 from forecasting.task import DEGRADED_ABOVE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from forecasting.config import DataSettings, FeatureSettings, SearchSettings, Settings
@@ -51,12 +52,15 @@ class Choice:
     rule: str
 
 
-def choices(model: ForecastModel, schema: Schema, settings: Settings, seed: int) -> list[Choice]:
-    """Everything that was chosen, by whom and by which rule."""
+def choices(
+    model: ForecastModel, schema: Schema, settings: Settings, seed: int, *, findings: Container[str] = ()
+) -> list[Choice]:
+    """Everything that was chosen, by whom and by which rule; findings : names of guardrails."""
+    of_horizon = DATA if "Horizon" in findings else USER
     return [
         *_data_choices(model, schema, settings.data),
         *_feature_choices(model, settings.features),
-        *_search_choices(model, settings.search, seed),
+        *_search_choices(model, settings.search, seed, of_horizon),
         *_forecast_choices(settings),
     ]
 
@@ -149,10 +153,10 @@ def _orders(model: ForecastModel, features: FeatureSettings) -> Iterator[Choice]
         yield Choice(f"target {name}", value or "none", source, rule)
 
 
-def _search_choices(model: ForecastModel, search: SearchSettings, seed: int) -> Iterator[Choice]:
+def _search_choices(model: ForecastModel, search: SearchSettings, seed: int, of_horizon: str) -> Iterator[Choice]:
     cuts, horizon, limits = model.task.cuts, model.settings.horizon, search.limits
     rule = "newest first, each series at its own end; five windows, three from 20 series, two from 100"
-    yield Choice("horizon", f"{horizon} steps", USER, "")
+    yield Choice("horizon", f"{horizon} steps", of_horizon, "")
     yield Choice("metric", model.settings.metric, _source(search, "metric"), "MASE, or WQL for quantiles")
     yield Choice("cross validation windows", str(len(cuts)), _source(search, "n_windows", auto=True), rule)
     step = int((cuts[0] - cuts[1])[0]) if len(cuts) > 1 else horizon
@@ -217,6 +221,7 @@ def report(
     guardrails, leaderboard : rows, best first. stopped : why the search ended. seconds : that the fit took.
     """
     panel = model.task.panel
+    found = choices(model, schema, settings, seed, findings={row["name"] for row in guardrails})
     first, last = panel.grid.labels(np.array([panel.start.min(), panel.last.max()]))
     return {
         "data": {
@@ -232,13 +237,18 @@ def report(
             "static": list(schema.static),
         },
         "guardrails": [{k: row[k] for k in ("name", "status", "message", "series", "example")} for row in guardrails],
-        "choices": [{f.name: getattr(c, f.name) for f in fields(c)} for c in choices(model, schema, settings, seed)],
+        "choices": [{f.name: getattr(c, f.name) for f in fields(c)} for c in found],
         "best": model.best,
-        "leaderboard": [dict(row) for row in leaderboard[:_TOP]],
+        "leaderboard": [{k: _known(v) for k, v in row.items()} for row in leaderboard[:_TOP]],
         "stopped_because": stopped,
         "seconds": seconds,
         "versions": versions(),
     }
+
+
+def _known(value: Any) -> Any:
+    """A missing number as None: NaN is no JSON."""
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def versions() -> dict[str, str]:

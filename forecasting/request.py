@@ -10,8 +10,10 @@ import pandas as pd
 
 from automl.errors import ConfigError, DataError
 from forecasting import frame as door
-from forecasting.join import join
+from forecasting.join import join, note_replaced
 from forecasting.panel import Block, Panel
+from forecasting.reading import Times, read_time
+from forecasting.timegrid import OFF_GRID
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -71,11 +73,13 @@ class Request:
         return self.take(self.step <= np.array([ends.get(key, furthest) for key in self.keys])[self.series])
 
 
-def with_newer(panel: Panel, newer: Sequence[Panel]) -> Panel:
+def with_newer(panel: Panel, newer: Sequence[Panel], schema: Schema) -> Panel:
     """Training rows with newer ones; each series ends at its last row with a target, or where its training did."""
     ends = dict(zip(panel.ids, panel.last.tolist(), strict=True))
     for more in newer:
-        panel = join(panel, more)
+        if schema.aggregate is not None:
+            note_replaced(panel, more)
+        panel = join(panel, more, gap_value=schema.gap_value)
     least = [ends.get(key, start - 1) - start + 1 for key, start in zip(panel.ids, panel.start, strict=True)]
     return panel.at_last_target(np.array(least))
 
@@ -121,12 +125,29 @@ def steps_ahead(panel: Panel, schema: Schema, *, horizon: int | None, until: Any
         return np.full(panel.n_series, steps)
     if horizon is not None:
         raise ConfigError(f"horizon={horizon!r} and until={until!r} say the same thing twice. Fix: give one.")
-    row = {schema.columns.time: [until], **{name: [panel.ids[0][k]] for k, name in enumerate(schema.columns.id)}}
-    _, _, step = door.places(pd.DataFrame(row), schema, panel.grid)
-    steps = step[0] - panel.last
-    if steps.max() < 1:
+    ahead = _step_of(until, panel, schema) - panel.last
+    if ahead.max() < 1:
         raise ConfigError(f"until={until!r} lies before the first step to forecast.")
-    return np.maximum(steps, 0)
+    return np.maximum(ahead, 0)
+
+
+def _step_of(until: Any, panel: Panel, schema: Schema) -> int:
+    """Grid step of a time; one without a zone is of the zone of the data."""
+    if schema.time_zone is not None:
+        like = Times(np.empty(0), schema.time_dtype, day_first=schema.day_first)
+        told = read_time(pd.Series([until]), schema.columns.time, like=like)
+        if told.zone is None and isinstance(told.values, pd.DatetimeIndex):
+            until = told.values[0].tz_localize(schema.time_zone, ambiguous=True, nonexistent="shift_forward")
+    row = {schema.columns.time: [until], **{name: [panel.ids[0][k]] for k, name in enumerate(schema.columns.id)}}
+    _, _, times = door.read_places(pd.DataFrame(row), schema, panel.grid)
+    step = int(panel.grid.steps_of(times.values)[0])
+    if step == OFF_GRID:
+        period = panel.grid.periods_of(times.values)
+        near = " or ".join(str(t)[:19] for t in panel.grid.labels(period[0] + np.arange(2)))
+        raise DataError(
+            f"until={str(until)!r} lies between two points of the model's time grid ({panel.grid.freq}). Fix: {near}."
+        )
+    return step
 
 
 def answer(

@@ -11,7 +11,7 @@ import pandas as pd
 
 from automl.errors import DataError
 from forecasting import frame as door
-from forecasting.join import join
+from forecasting.join import join, note_replaced
 from forecasting.metrics import Truth, later_scores, naive_scales, own_ranges
 from forecasting.panel import Forecast, Future
 from forecasting.writing import forecast_frame, history_frame
@@ -99,7 +99,12 @@ def origins(
     keys = [key for key in later.ids if key in known]
     if not keys:
         raise DataError("the test data has no series that training saw. Fix: check the id columns.")
-    whole = join(history, later)
+    if strange := [key for key in later.ids if key not in known]:
+        name = "/".join(map(str, strange[0]))
+        LOG.warning("%d series of the test data that training did not have are left out, first: %s", len(strange), name)
+    if schema.aggregate is not None:
+        note_replaced(history, later)
+    whole = join(history, later, gap_value=schema.gap_value)
     place = {key: i for i, key in enumerate(whole.ids)}
     panel = whole.select(np.array([place[key] for key in keys]))
     base = np.array([known[key] for key in keys]) - panel.start + 1

@@ -210,10 +210,10 @@ def test_bad_settings_are_named(fitted, tmp_path):
     with pytest.raises(DataError, match="longest has 48 rows"):
         fitted.backtest_report(windows=20, step=5)
     model = Forecaster(
-        2, columns=Columns(id="unique_id", time="cutoff", target="y"), settings=quick(1, allowed=["Naive"])
+        2, columns=Columns(id="unique_id", time="actual_level", target="y"), settings=quick(1, allowed=["Naive"])
     )
-    with pytest.raises(DataError, match="'cutoff' has a name that a backtest uses"):
-        model.fit(FRAME.rename(columns={"ds": "cutoff"})).backtest_report(windows=1)
+    with pytest.raises(DataError, match="'actual_level' has a name that a backtest uses"):
+        model.fit(FRAME.rename(columns={"ds": "actual_level"})).backtest_report(windows=1)
 
 
 def test_a_cut_too_early_to_search_says_which():
