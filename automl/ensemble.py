@@ -162,7 +162,6 @@ def evened(
     loss: Callable[[np.ndarray], float],
     *,
     share: float,
-    slack: float = 0.0,
 ) -> np.ndarray:
     """Chosen weights with as large a share of more even ones as the best single model's loss allows.
 
@@ -172,13 +171,12 @@ def evened(
     Parameters
     ----------
     predictions : arrays of one shape. weights, even : shape [len(predictions)], each of sum 1. loss : of such an array,
-        lower is better. share : of the even ones, at most, 0..1. slack : how much more than the best single model's
-        loss is allowed, as a part of it: where little was measured, that is luck too.
+        lower is better. share : of the even ones, at most, 0..1.
 
     Returns
     -------
     shape [len(predictions)], >= 0, sum 1: `share`, or nine tenths of it, eight, ... of even weights, the first whose
-    loss is allowed; `weights` where there is none. Weights below `_LEAST_WEIGHT` are left out.
+    loss is at most the best single model's; `weights` where there is none. Weights below `_LEAST_WEIGHT` are left out.
 
     Examples
     --------
@@ -189,12 +187,11 @@ def evened(
     [0.75, 0.25]
     """
     best = float(np.nanmin([loss(p) for p in predictions]))
-    allowed = best + slack * abs(best)
     for part in share * np.arange(10, 0, -1) / 10:
         mixed = part * even + (1 - part) * weights
         mixed[mixed < _LEAST_WEIGHT] = 0.0
         mixed /= mixed.sum()
-        if loss(combine(predictions, mixed)) <= allowed:
+        if loss(combine(predictions, mixed)) <= best:
             return mixed
     return weights
 

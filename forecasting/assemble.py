@@ -37,9 +37,6 @@ _ENOUGH_UNUSED = 8_000
 _FEW, _LEAST_EVEN, _MOST_EVEN = 100, 0.25, 0.75
 """Share of weights by likelihood beside chosen ones: the first over windows times series, within the others."""
 
-_SLACK = 0.05
-"""Part of the best single model's loss that a mean may lose more where few windows and series tell."""
-
 _TILTS = (1.0, 2.0)
 """Powers of a series' own errors that its weights may go down with."""
 
@@ -115,7 +112,7 @@ class Assembly:
             even = likely(losses, series_errors([a[..., 0] for a in arrays], judge.task.truth()))
             luck = _FEW / (len(self.task.cuts) * self.task.panel.n_series)
             share = float(np.clip(luck, _LEAST_EVEN, _MOST_EVEN))
-            weights = evened(arrays, weights, even, judge.lost, share=share, slack=_SLACK * min(luck, 1.0))
+            weights = evened(arrays, weights, even, judge.lost, share=share)
         chosen: Weights = {r.number: float(w) for r, w in zip(pool, weights, strict=True) if w > 0}
         if len(self.task.cuts) == 1 or len(chosen) == 1:
             return chosen
