@@ -30,6 +30,7 @@ def greedy_arrays(
     rounds: int = 15,
     start_within: float = 0.05,
     start_at_most: int = 5,
+    single: np.ndarray | None = None,
 ) -> np.ndarray:
     """Weights of an ensemble of predictions, chosen greedily with replacement.
 
@@ -39,7 +40,7 @@ def greedy_arrays(
     Parameters
     ----------
     predictions : arrays of one shape. loss : of such an array, lower is better; NaN = unusable.
-    rounds : most models added.
+    rounds : most models added. single : losses of the predictions alone, None = worked out here.
 
     Returns
     -------
@@ -57,7 +58,8 @@ def greedy_arrays(
     >>> greedy_arrays([low, high, far], lambda p: float(np.abs(p - truth).mean())).tolist()
     [0.5, 0.5, 0.0]
     """
-    single = np.array([loss(p) for p in predictions], dtype=float)
+    if single is None:
+        single = np.array([loss(p) for p in predictions], dtype=float)
     if not np.isfinite(single).any():
         raise ConfigError(f"none of {len(single)} models has a usable loss, so there is nothing to combine.")
     single = np.where(np.isfinite(single), single, math.inf)
@@ -162,8 +164,9 @@ def evened(
     loss: Callable[[np.ndarray], float],
     *,
     share: float,
+    limit: float,
 ) -> np.ndarray:
-    """Chosen weights with as large a share of more even ones as the best single model's loss allows.
+    """Chosen weights with as large a share of more even ones as a limit of the loss allows.
 
     Chosen weights owe part of their score to luck, the more so the less was measured, and even ones often predict
     better (the combination puzzle: Smith & Wallis 2009, Oxford Bulletin of Economics and Statistics 71(3)).
@@ -171,27 +174,26 @@ def evened(
     Parameters
     ----------
     predictions : arrays of one shape. weights, even : shape [len(predictions)], each of sum 1. loss : of such an array,
-        lower is better. share : of the even ones, at most, 0..1.
+        lower is better. share : of the even ones, at most, 0..1. limit : of the loss, such as the best single model's.
 
     Returns
     -------
     shape [len(predictions)], >= 0, sum 1: `share`, or nine tenths of it, eight, ... of even weights, the first whose
-    loss is at most the best single model's; `weights` where there is none. Weights below `_LEAST_WEIGHT` are left out.
+    loss is within the limit; `weights` where there is none. Weights below `_LEAST_WEIGHT` are left out.
 
     Examples
     --------
     >>> truth = np.array([1.0, 2.0, 3.0])
     >>> low, high = truth - 1, truth + 1
     >>> chosen, even = np.array([1.0, 0.0]), np.array([0.5, 0.5])
-    >>> evened([low, high], chosen, even, lambda p: float(np.abs(p - truth).mean()), share=0.5).tolist()
+    >>> evened([low, high], chosen, even, lambda p: float(np.abs(p - truth).mean()), share=0.5, limit=1.0).tolist()
     [0.75, 0.25]
     """
-    best = float(np.nanmin([loss(p) for p in predictions]))
     for part in share * np.arange(10, 0, -1) / 10:
         mixed = part * even + (1 - part) * weights
         mixed[mixed < _LEAST_WEIGHT] = 0.0
         mixed /= mixed.sum()
-        if loss(combine(predictions, mixed)) <= best:
+        if loss(combine(predictions, mixed)) <= limit:
             return mixed
     return weights
 

@@ -106,20 +106,21 @@ class Assembly:
         used = slice(None) if any(needs_quantiles(m.name) for m, _ in self._measures) else slice(1)
         judge, some = self._of_some(_ENOUGH_VALUES)
         arrays = [np.ascontiguousarray(self.channels(r)[:, some, :, used]) for r in pool]
-        weights = greedy_arrays(arrays, judge.lost, rounds=rounds)
+        losses = np.array([judge.lost(a) for a in arrays])
+        weights = greedy_arrays(arrays, judge.lost, rounds=rounds, single=losses)
         if len(pool) > 1:
-            losses = np.array([judge.lost(a) for a in arrays])
             even = likely(losses, series_errors([a[..., 0] for a in arrays], judge.task.truth()))
             luck = _FEW / (len(self.task.cuts) * self.task.panel.n_series)
             share = float(np.clip(luck, _LEAST_EVEN, _MOST_EVEN))
-            weights = evened(arrays, weights, even, judge.lost, share=share)
+            weights = evened(arrays, weights, even, judge.lost, share=share, limit=float(np.nanmin(losses)))
         chosen: Weights = {r.number: float(w) for r, w in zip(pool, weights, strict=True) if w > 0}
         if len(self.task.cuts) == 1 or len(chosen) == 1:
             return chosen
-        held = [judge.lost(self.blend(self._tilted(chosen, power), some=some)) for power in _TILTS]
+        errors = series_errors([self.channels(self._by_number[k])[..., 0] for k in chosen], self.task.truth())
+        held = [judge.lost(self.blend(self._tilted(chosen, errors, power), some=some)) for power in _TILTS]
         if not min(held) <= judge.lost(self.blend(chosen, some=some)):
             return chosen
-        return self._tilted(chosen, _TILTS[int(np.nanargmin(held))])
+        return self._tilted(chosen, errors, _TILTS[int(np.nanargmin(held))])
 
     def _of_some(self, values: int) -> tuple[Assembly, Some]:
         """What judges forecasts, and the series it looks at: all, or so many of very many that they hold `values`."""
@@ -145,9 +146,13 @@ class Assembly:
         self._apart |= {number: apart[:, :, i] for i, number in enumerate(numbers)}
         return {number: weights[:, i] for i, number in enumerate(numbers)}
 
-    def _tilted(self, weights: Mapping[int, float | np.ndarray], power: float) -> Weights:
-        """Weights tilted towards what did well on each series; what each window is blended with knows the others."""
-        of = series_errors([self.channels(self._by_number[k])[..., 0] for k in weights], self.task.truth())
+    def _tilted(self, weights: Mapping[int, float | np.ndarray], of: np.ndarray, power: float) -> Weights:
+        """Weights tilted towards what did well on each series; what each window is blended with knows the others.
+
+        Parameters
+        ----------
+        of : errors of the weighted trials, see `series_errors`.
+        """
         base = np.array(list(weights.values()))
 
         def on(errors: np.ndarray) -> np.ndarray:
@@ -210,7 +215,7 @@ class Assembly:
             y.reshape(rows, h), blended.reshape(rows, h, -1), levels, np.repeat(fade, seen), part, self.grain
         )
         if self.grain is None:
-            factors = held_back(factors, errors)
+            factors = held_back(factors, errors, part)
         if self._calm is None:
             self._calm = calmness(self.task.panel, self.task.cuts[:count], h, self.task.settings.season, fade)
         factors = np.where(np.array(levels) == 0.5, 1.0, factors * self._calm)

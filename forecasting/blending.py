@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from forecasting.metrics import known_mean, row_mean
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -87,9 +89,9 @@ def likely(losses: np.ndarray, errors: np.ndarray) -> np.ndarray:
     flat = errors.reshape(len(errors), -1)
     apart = flat - flat[best]
     seen = np.isfinite(apart)
-    usual = _nanmean(flat[best])
+    usual = float(np.nan_to_num(known_mean(flat[best])))
     count = seen.sum(axis=1) + _SEEN_BEFORE
-    square = np.square(np.where(seen, apart - _row_means(apart, seen), 0.0)).sum(axis=1)
+    square = np.square(np.where(seen, apart - row_mean(apart, seen)[:, None], 0.0)).sum(axis=1)
     deviation = np.sqrt((square + _SEEN_BEFORE * (_USUAL_DEVIATION * usual) ** 2) / count)
     unit = abs(float(losses[best])) or 1.0
     more = np.where(np.isfinite(losses), (losses - losses[best]) / unit, np.inf) * (usual or 1.0)
@@ -98,15 +100,3 @@ def likely(losses: np.ndarray, errors: np.ndarray) -> np.ndarray:
     rank = np.argsort(np.argsort(-weights, kind="stable"), kind="stable")
     weights[(weights < _LEAST_LIKELY) | (rank >= _MOST_MEMBERS)] = 0.0
     return np.asarray(weights / weights.sum())
-
-
-def _row_means(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Mean of the values seen in each row, shape [rows, 1]."""
-    total = np.where(seen, values, 0.0).sum(axis=1, keepdims=True)
-    return np.asarray(total / np.maximum(seen.sum(axis=1, keepdims=True), 1))
-
-
-def _nanmean(values: np.ndarray) -> float:
-    """Mean of what is finite, 0 where nothing is."""
-    good = values[np.isfinite(values)]
-    return float(good.mean()) if len(good) else 0.0

@@ -386,18 +386,19 @@ def fit_stretch(
     return out
 
 
-def held_back(factors: np.ndarray, errors: np.ndarray) -> np.ndarray:
+def held_back(factors: np.ndarray, errors: np.ndarray, part: float) -> np.ndarray:
     """Factors of `fit_stretch` held back to 1 where the errors they were learned from say little.
 
     Series that move together err together: the errors of a window may be worth no more than those of one series.
 
     Parameters
     ----------
-    factors : shape [levels]. errors : scaled, shape [w, n, h], NaN where there is none.
+    factors : shape [levels]. errors : scaled, shape [w, n, h], NaN where there is none. part : what they are worth, see
+        `independent`.
     """
-    worth = independent(errors)
+    worth = part
     if len(errors) >= _WINDOWS_THAT_TELL:
-        worth = min(worth, independent(errors.reshape(len(errors), 1, -1)))
+        worth = min(part, independent(errors.reshape(len(errors), 1, -1)))
     size = worth * np.isfinite(errors).sum()
     return np.asarray(factors ** (size / (size + _ERRORS_BEFORE)))
 

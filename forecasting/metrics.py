@@ -92,13 +92,14 @@ def changes(panel: Panel, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return absolute / count, largest * np.sqrt(square / count)
 
 
-def _row_mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def row_mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Mean of each row over its valid entries, NaN where there is none."""
     count = mask.sum(axis=1)
     return np.where(count > 0, np.where(mask, values, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
-def _nanmean(values: np.ndarray) -> float:
+def known_mean(values: np.ndarray) -> float:
+    """Mean of what is finite, NaN where nothing is."""
     good = values[np.isfinite(values)]
     return float(good.mean()) if len(good) else float("nan")
 
@@ -109,13 +110,13 @@ def _ratio(top: float, bottom: float) -> float:
 
 def mase(truth: Truth, forecast: np.ndarray) -> float:
     """Mean absolute scaled error, mean over rows; 1 = as good as the seasonal naive forecast in sample."""
-    return _nanmean(_row_mean(np.abs(truth.y - forecast[:, :, 0]), truth.mask) / truth.mae_scale)
+    return known_mean(row_mean(np.abs(truth.y - forecast[:, :, 0]), truth.mask) / truth.mae_scale)
 
 
 def rmsse(truth: Truth, forecast: np.ndarray) -> float:
     """Root mean squared scaled error, mean over rows."""
     error = (truth.y - forecast[:, :, 0]) / truth.rmse_scale[:, None]
-    return _nanmean(np.sqrt(_row_mean(np.square(error), truth.mask)))
+    return known_mean(np.sqrt(row_mean(np.square(error), truth.mask)))
 
 
 def wape(truth: Truth, forecast: np.ndarray) -> float:
@@ -134,7 +135,7 @@ def smape(truth: Truth, forecast: np.ndarray) -> float:
     """Symmetric mean absolute percentage error in percent, 0..200; a 0 forecast of a 0 counts as no error."""
     size = np.abs(truth.y) + np.abs(forecast[:, :, 0])
     error = np.abs(truth.y - forecast[:, :, 0])
-    return _nanmean(_row_mean(200 * np.where(size > 0, error / np.where(size > 0, size, 1), 0.0), truth.mask))
+    return known_mean(row_mean(200 * np.where(size > 0, error / np.where(size > 0, size, 1), 0.0), truth.mask))
 
 
 def wql(truth: Truth, forecast: np.ndarray) -> float:
@@ -202,9 +203,9 @@ def _normalised(kind: str) -> Callable[[Truth, np.ndarray], float]:
     def metric(truth: Truth, forecast: np.ndarray) -> float:
         y, y_hat = truth.y, forecast[:, :, 0]
         if kind == "mae":
-            error = _row_mean(np.abs(y - y_hat), truth.mask)
+            error = row_mean(np.abs(y - y_hat), truth.mask)
         elif kind == "rmse":
-            error = np.sqrt(_row_mean(np.square(y - y_hat), truth.mask))
+            error = np.sqrt(row_mean(np.square(y - y_hat), truth.mask))
         elif kind == "median":
             error = np.array(
                 [np.median(e[m]) if m.any() else np.nan for e, m in zip(np.abs(y - y_hat), truth.mask, strict=True)]
@@ -212,8 +213,8 @@ def _normalised(kind: str) -> Callable[[Truth, np.ndarray], float]:
         else:
             logs = np.log1p(np.maximum(y, 0)) - np.log1p(np.maximum(y_hat, 0))
             negative = ((y < 0) & truth.mask).any(axis=1)
-            error = np.where(negative, np.nan, np.sqrt(_row_mean(np.square(logs), truth.mask)))
-        return _nanmean(error / truth.value_range)
+            error = np.where(negative, np.nan, np.sqrt(row_mean(np.square(logs), truth.mask)))
+        return known_mean(error / truth.value_range)
 
     return metric
 

@@ -88,7 +88,7 @@ def detect_season(panel: Panel) -> int:
     >>> detect_season(Panel.from_arrays([0.3 * t + np.sin(t * np.pi / 6)], TimeGrid("MS", "2001-01-01")))
     12
     """
-    pick = np.unique(np.linspace(0, panel.n_series - 1, min(panel.n_series, _MAX_SERIES)).astype(int))
+    pick = _some(panel)
     candidates = season_candidates(panel.grid)
     day = _day_of_fine_steps(panel.grid)
     for season in sorted(candidates, key=lambda m: (m < day, m)):
@@ -107,7 +107,7 @@ def gap_season(panel: Panel, season: int) -> int:
     """Steps back from where gaps of the target are best filled: a season, or 1 = from the last value there is.
 
     The changes over a season are held against those over the typical distance from a gap to the last observed row.
-    Most series must have the smaller ones over a season.
+    Most series must have the smaller ones over a season. At most 200 series and their last 20 seasons are looked at.
 
     Examples
     --------
@@ -119,6 +119,8 @@ def gap_season(panel: Panel, season: int) -> int:
     """
     if season <= 1:
         return 1
+    panel = panel.tail(_MAX_SEASONS * season)
+    panel = panel.select(_some(panel)) if panel.n_series > _MAX_SERIES else panel
     rows = np.arange(panel.n_rows)
     last = np.maximum.accumulate(np.where(panel.observed, rows, -1))
     inside = ~panel.observed & (last >= np.repeat(panel.indptr[:-1], panel.lengths))
@@ -126,6 +128,11 @@ def gap_season(panel: Panel, season: int) -> int:
     by_season, by_last = (changes(panel, np.full(panel.n_series, step))[0] for step in (season, min(distance, season)))
     known = np.isfinite(by_season) & np.isfinite(by_last)
     return season if known.any() and np.mean(by_season[known] < by_last[known]) > 0.5 else 1
+
+
+def _some(panel: Panel) -> np.ndarray:
+    """Evenly spaced series, by position: all, or as many as are looked at."""
+    return np.unique(np.linspace(0, panel.n_series - 1, min(panel.n_series, _MAX_SERIES)).astype(int))
 
 
 def _day_of_fine_steps(grid: TimeGrid) -> int:
@@ -153,7 +160,7 @@ def further_seasons(panel: Panel, season: int) -> tuple[int, ...]:
     """
     if season < 2 or panel.grid.is_integer:
         return ()
-    pick = np.unique(np.linspace(0, panel.n_series - 1, min(panel.n_series, _MAX_SERIES)).astype(int))
+    pick = _some(panel)
     found = []
     for longer in season_candidates(panel.grid):
         if longer <= season:

@@ -12,7 +12,7 @@ import pandas as pd
 from automl.errors import DataError
 from forecasting.fitted import places_by_period
 from forecasting.learners.base import check_quantiles
-from forecasting.many.asking import Later, Outcome, ask_groups, told_values, typed, without_values
+from forecasting.many.asking import Later, Outcome, ask_groups, ask_model, told_values, typed, without_values
 from forecasting.many.layout import Folder
 from forecasting.many.piece import DONE, PieceModel, has_model, write_parquet
 from forecasting.many.pieces import key_texts, read_piece, row_places, series_of_rows
@@ -138,34 +138,17 @@ class _Piece:
         return frames
 
     def _ask(self, places: set[int], later: Later) -> pd.DataFrame | None:
-        question, schema = self.question, self.shared.schema
+        question = self.question
         model = self.model.alone([key for key, place in self.known.items() if place in places])
         if question.kind == "backtest":
             levels = check_quantiles(question.quantiles or self.spec.settings.quantiles)
             return model.backtest_windows(_errors(self.folder, self.shared, self.number, self.series), levels)
-        history = None if later.history is None else typed(later.history, schema)
-        if question.kind == "rolling":
-            return model.rolling_forecast(
-                history, step=question.step, quantiles=question.quantiles, model=question.model
-            )
-        future = None if later.future is None else typed(later.future, schema)
-        if future is not None:
+        if later.future is not None:
             model.without({key for key, place in self.series.items() if place in places and key not in self.known})
-        return model.predict(
-            future,
-            history=history,
-            horizon=question.horizon,
-            until=question.until,
-            quantiles=question.quantiles,
-            level=question.level,
-            model=question.model,
-        )
+        return ask_model(model, later, question)
 
     def _told(self, later: Later) -> pd.DataFrame | None:
-        rows = later.future
-        return (
-            None if rows is None else told_values(self.model, typed(rows, self.shared.schema), self.question, self.spec)
-        )
+        return None if later.future is None else told_values(self.model, later.future, self.question, self.spec)
 
     def _with_strangers(self, later: Later) -> set[int]:
         """Groups whose later rows hold series that have no model."""

@@ -123,6 +123,22 @@ def typed(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     return typed_as(frame, dict(zip(schema.columns.id, schema.id_dtypes, strict=True)))
 
 
+def ask_model(model: Fitted, later: Later, question: Question) -> pd.DataFrame:
+    """What a model forecasts, or would have at each origin of its later rows."""
+    history = None if later.history is None else typed(later.history, model.schema)
+    if question.kind == "rolling":
+        return model.rolling_forecast(history, step=question.step, quantiles=question.quantiles, model=question.model)
+    return model.predict(
+        None if later.future is None else typed(later.future, model.schema),
+        history=history,
+        horizon=question.horizon,
+        until=question.until,
+        quantiles=question.quantiles,
+        level=question.level,
+        model=question.model,
+    )
+
+
 def value_columns(question: Question, spec: Spec) -> list[str]:
     """Columns of a forecast."""
     asked = question.quantiles if question.quantiles or question.level else spec.settings.quantiles
@@ -137,5 +153,5 @@ def without_values(rows: pd.DataFrame, question: Question, spec: Spec) -> pd.Dat
 
 def told_values(model: Fitted, rows: pd.DataFrame, question: Question, spec: Spec) -> pd.DataFrame:
     """Rows that hold a target already, which they keep."""
-    out = model.told(rows)
+    out = model.told(typed(rows, model.schema))
     return out.assign(**dict.fromkeys(value_columns(question, spec), out["yhat"]))

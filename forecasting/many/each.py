@@ -20,7 +20,7 @@ from automl.worker import describe
 from forecasting.forecaster import Forecaster
 from forecasting.learners.base import check_quantiles
 from forecasting.many.answers import Question, askable, later_rows, rows_without_values, write_answer
-from forecasting.many.asking import Later, Outcome, ask_groups, told_values, typed
+from forecasting.many.asking import Later, Outcome, ask_groups, ask_model, told_values
 from forecasting.many.layout import Folder
 from forecasting.many.piece import DONE, FAILED, FALLBACK, write_status
 from forecasting.many.pieces import read_groups, read_piece, row_places
@@ -150,7 +150,7 @@ def answer_searched(root: str, number: int, asked: dict[str, Any]) -> dict[str, 
                 return None
             forecaster, rows = Forecaster.load(model), later.of(places)
             if places[0] in told and rows.future is not None:
-                return told_values(forecaster, typed(rows.future, forecaster.schema), question, spec)
+                return told_values(forecaster, rows.future, question, spec)
             return _answer(question, spec, forecaster, rows)
 
     fitted = [p for p, s in status.items() if s != FAILED]
@@ -167,16 +167,4 @@ def _answer(question: Question, spec: Spec, model: Forecaster, later: Later) -> 
     levels: Sequence[float] = check_quantiles(question.quantiles or spec.settings.quantiles)
     if question.kind == "backtest":
         return model.backtest(quantiles=levels)
-    schema = model.schema
-    history = None if later.history is None else typed(later.history, schema)
-    if question.kind == "rolling":
-        return model.rolling_forecast(history, step=question.step, quantiles=levels, model=question.model)
-    return model.predict(
-        None if later.future is None else typed(later.future, schema),
-        history=history,
-        horizon=question.horizon,
-        until=question.until,
-        quantiles=question.quantiles,
-        level=question.level,
-        model=question.model,
-    )
+    return ask_model(model, later, question)

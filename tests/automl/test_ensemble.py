@@ -117,7 +117,8 @@ def test_even_weights_are_taken_as_far_as_the_loss_allows():
     def loss(p):
         return float(np.abs(p - truth).mean())
 
-    assert evened([best, worse], chosen, even, loss, share=0.5).tolist() == [1.0, 0.0]
+    assert evened([best, worse], chosen, even, loss, share=0.5, limit=loss(best)).tolist() == [1.0, 0.0]
     other = truth - 0.11
-    assert evened([best, other], chosen, even, loss, share=0.5).tolist() == [0.75, 0.25]
-    assert evened([truth + 0.1, truth - 0.5], chosen, even, loss, share=1.0).tolist() == pytest.approx([0.7, 0.3])
+    assert evened([best, other], chosen, even, loss, share=0.5, limit=loss(best)).tolist() == [0.75, 0.25]
+    far = evened([best, truth - 0.5], chosen, even, loss, share=1.0, limit=loss(best))
+    assert far.tolist() == pytest.approx([0.7, 0.3])

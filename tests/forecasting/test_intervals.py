@@ -207,9 +207,10 @@ def test_factors_of_windows_in_which_series_err_together_are_held_back():
     factors = np.array([0.2, 1.0, 3.0])
     apart = rng.standard_normal((5, 40, 6))
     together = rng.standard_normal((5, 1, 1)) + 0.05 * apart
-    np.testing.assert_allclose(held_back(factors, apart), factors, rtol=0.2)
-    held = held_back(factors, together)
+    np.testing.assert_allclose(held_back(factors, apart, independent(apart)), factors, rtol=0.2)
+    held = held_back(factors, together, independent(together))
     assert 0.5 < held[0] < 1.0
     assert held[1] == 1.0
     assert 1.0 < held[2] < 1.6
-    assert held_back(factors, np.full((1, 2, 3), np.nan)).tolist() == [1.0, 1.0, 1.0]
+    unseen = np.full((1, 2, 3), np.nan)
+    assert held_back(factors, unseen, independent(unseen)).tolist() == [1.0, 1.0, 1.0]
